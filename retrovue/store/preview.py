@@ -50,9 +50,16 @@ _OF_NEW, _OF_ANY = 16, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
 draft differs from its asset.
 """
+# Another run may have committed the first assets of the collection meanwhile. A draft is then taken for the item of the
+# asset with its files. Whether there is an asset is asked once, in the order of an index: EXISTS may read the table.
 _STAGED = f"""
     SELECT number AS seq, substring(packed FROM number * width + 1 FOR 16) AS canonical_hash,
-        CASE WHEN width = {_OF_ANY} THEN substring(packed FROM number * width + 17 FOR 16) END AS source_hash,
+        CASE WHEN width = {_OF_ANY} THEN substring(packed FROM number * width + 17 FOR 16)
+            WHEN (SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1)
+                IS NOT NULL
+            THEN (SELECT source_hash FROM asset WHERE collection_uuid = :collection
+                AND asset.canonical_hash = substring(keys.packed FROM number * keys.width + 1 FOR 16))
+            END AS source_hash,
         CASE WHEN width = {_OF_ANY} THEN get_byte(packed, number * width + 32) ELSE 0 END AS difference
     FROM (SELECT cast(:keys AS bytea) AS packed, cast(:width AS integer) AS width) AS keys,
         generate_series(0, length(packed) / width - 1) AS number

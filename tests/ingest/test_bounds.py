@@ -27,7 +27,7 @@ from retrovue.store.drafts import MappedDraft, MappedPage, draft_keys
 from retrovue.store.preview import Preview
 from retrovue.store.session import Store
 from tests.conftest import Packages
-from tests.support.library import Library, ScriptedImporter, draft, execute, failure, page, until
+from tests.support.library import Library, ScriptedImporter, at, draft, execute, failure, page, until
 from tests.support.plex import TOKEN, collection, plex
 
 pytestmark = pytest.mark.anyio
@@ -181,6 +181,18 @@ class TestDryRun:
                 needed.append(preview.needs_stamps)
             await library.ingest({"Movies": [page(draft("a"))]})
         assert needed == [False, True]
+
+    async def test_what_another_run_ingests_meanwhile_is_skipped(self, library: Library) -> None:
+        movies = await library.collection("Movies")
+        mapped = [MappedDraft(draft(one), (at(f"{one}.mkv"),)) for one in ("a", "b")]
+        async with library.store.session() as session:
+            preview = Preview(library.store, session, movies)
+            await preview.open()
+            await preview.add(MappedPage(mapped, draft_keys(mapped), []))
+            await library.ingest_one(page(draft("a")))
+            planned = await preview.plan()
+        assert (planned.counts["skipped"], planned.counts["created"], planned.counts["duplicates"]) == (1, 1, 0)
+        assert [named.title for named in planned.listed.created] == ["B"]
 
 
 class TestGarbage:
