@@ -154,14 +154,49 @@ class TestDeletion:
         await other.execute("DELETE FROM source")
         assert await filled.rows("SELECT id FROM collection") == []
 
-    @pytest.mark.parametrize("tables", ["collection", "collection, asset"])
+    @pytest.mark.parametrize("tables", ["collection", "collection, asset", "source"])
     async def test_assets_are_truncated_with_their_collections(
         self, filled: Library, other: asyncpg.Connection, tables: str
     ) -> None:
         with pytest.raises(asyncpg.FeatureNotSupportedError):
             await other.execute(f"TRUNCATE {tables}")
         assert await held(filled) == [("Movies", 1)]
+        if "asset" not in tables and other.get_server_version() < (18,):
+            found = await refused(other, f"TRUNCATE {tables} CASCADE")
+            assert '"asset"' in str(found.hint)
+            tables += ", asset"
         await other.execute(f"TRUNCATE {tables} CASCADE")
+        assert await filled.rows("SELECT id FROM collection") == []
+        assert await held(filled) == []
+
+    async def test_they_are_not_truncated_unnamed(self, filled: Library, other: asyncpg.Connection) -> None:
+        """All that refers to the truncated tables by a key is named, as PostgreSQL demands, but for the assets."""
+        found = await other.fetchval(f"""
+            WITH RECURSIVE named (relation) AS (
+                SELECT cast('collection' AS regclass)
+                UNION
+                SELECT cast(conrelid AS regclass) FROM pg_constraint JOIN named ON confrelid = relation
+                WHERE conname <> '{KEY}'
+            ) SELECT string_agg(cast(relation AS text), ', ') FROM named
+        """)
+        with pytest.raises((asyncpg.FeatureNotSupportedError, asyncpg.ForeignKeyViolationError), match="truncate"):
+            await other.execute(f"TRUNCATE {found}")
+        assert await held(filled) == [("Movies", 1)]
+        # Older servers know no key that isn't enforced.
+        await other.execute(f"ALTER TABLE asset DROP CONSTRAINT IF EXISTS {KEY}")
+        assert '"asset"' in str((await refused(other, f"TRUNCATE {found}")).hint)
+        assert '"asset"' in str((await refused(other, "TRUNCATE collection CASCADE")).hint)
+        assert await held(filled) == [("Movies", 1)]
+        # Nor those that came after a transaction's snapshot.
+        await other.execute("DELETE FROM asset")
+        unseeing = other.transaction(isolation="repeatable_read")
+        await unseeing.start()
+        assert await other.fetch("SELECT FROM asset") == []
+        await execute(filled.store, ASSETS.format(ids=await id_of(filled, "Shows")))
+        await refused(other, "TRUNCATE collection CASCADE")
+        await unseeing.rollback()
+        assert await held(filled) == [("Shows", 2)]
+        await other.execute(f"TRUNCATE {found}, asset CASCADE")
         assert await filled.rows("SELECT id FROM collection") == []
         assert await held(filled) == []
 

@@ -371,7 +371,8 @@ class TestUpgrade:
         assert versions[-1].startswith(wanted_revision())
 
 
-def _upgrade_to(connection: Connection, revision: str) -> None:
+def upgrade_to(connection: Connection, revision: str) -> None:
+    """Run the migrations up to a revision."""
     config = Config()
     config.set_main_option("script_location", str(scripts_directory()))
     config.set_main_option("path_separator", "os")
@@ -385,7 +386,7 @@ async def older(databases: Databases) -> AsyncIterator[str]:
     url = databases.create(migrated=False)
     async with Store(database_url(url)) as store:
         async with store.data.begin() as connection:
-            await connection.run_sync(_upgrade_to, "0001")
+            await connection.run_sync(upgrade_to, "0001")
         await execute(
             store,
             "INSERT INTO catalogue_role (role) VALUES ('production')",
