@@ -10,7 +10,7 @@ from typing import Literal
 from retrovue.core.verdicts import CREATED_SHOWN
 from retrovue.store.plan import MAKE_PLAN, label_of
 from retrovue.store.staging import CARRIED, Staging
-from retrovue.store.statements import Row, Session, Statement, text
+from retrovue.store.statements import OWN, Row, Session, Statement, text
 
 Planned = Literal["all", "some", "nothing"]
 """Which drafts have rows in the plan. Those without one are created."""
@@ -79,7 +79,7 @@ def _create_parts(rows: str, created: str) -> Statement:
     return text(
         f"""
         INSERT INTO asset_part (asset_uuid, position, local_path, size_bytes, duration_ms)
-        SELECT (SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = staged.source_hash),
+        SELECT (SELECT uuid FROM asset WHERE collection_uuid = {OWN} AND asset.source_hash = staged.source_hash),
             part.position, part.local_path, part.size_bytes, part.duration_ms
         FROM {rows}
             CROSS JOIN ROWS FROM (

@@ -18,7 +18,7 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
 from retrovue.store.known_items import KnownItems
-from retrovue.store.statements import Session, text
+from retrovue.store.statements import OWN, Session, text
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
 # 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
@@ -42,7 +42,7 @@ _OTHERS = """
     FROM ({keys}) AS item {marks} LEFT JOIN LATERAL (
         SELECT uuid, canonical_hash, stamp, sidecar_stamp, deleted_at IS NOT NULL AS deleted,
             availability = 'present' AS present
-        FROM asset WHERE collection_uuid = :collection AND source_hash = item.source_hash OFFSET 0
+        FROM asset WHERE collection_uuid = {own} AND source_hash = item.source_hash OFFSET 0
     ) AS asset ON true
     WHERE NOT coalesce(
         asset.canonical_hash = item.canonical_hash AND asset.stamp = item.stamp AND NOT asset.deleted AND asset.present
@@ -52,10 +52,11 @@ _OTHERS = """
         ), false)
     ORDER BY item.seq
 """
-_OTHERS_BY_STAMP = text(_OTHERS.format(keys=PACKED_KEYS, marks="", marked="true"))
+_OTHERS_BY_STAMP = text(_OTHERS.format(own=OWN, keys=PACKED_KEYS, marks="", marked="true"))
 # Includes assets whose sidecars have other marks. An unknown mark isn't compared.
 _OTHERS_BY_MARK = text(
     _OTHERS.format(
+        own=OWN,
         keys=PACKED_KEYS,
         marks="LEFT JOIN unnest(string_to_array(cast(:marks AS text), ',', '?')) WITH ORDINALITY AS said (mark, number)"
         " ON said.number = item.seq + 1",
@@ -71,7 +72,7 @@ _CHANGED = text(
             WITH ORDINALITY AS said (size, modified, number) ON said.number = item.seq + 1
         CROSS JOIN LATERAL (
             SELECT uuid, size_bytes FROM asset
-            WHERE collection_uuid = :collection AND source_hash = item.source_hash
+            WHERE collection_uuid = {OWN} AND source_hash = item.source_hash
                 AND canonical_hash = item.canonical_hash AND deleted_at IS NULL
         ) AS asset
         LEFT JOIN LATERAL (

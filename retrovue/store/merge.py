@@ -31,7 +31,7 @@ from retrovue.store.removals import (
     with_absences,
 )
 from retrovue.store.staging import Staging
-from retrovue.store.statements import Row, Session, text
+from retrovue.store.statements import OWN, Row, Session, text
 
 # The merge itself computes which pages are known afterwards; this stops the triggers from deleting all of them.
 _MERGING = text("SET LOCAL retrovue.merging = 'on'")
@@ -74,9 +74,9 @@ _RELINK = text(
 )
 _REJECTED = f"SELECT {key_of('source_uri')} FROM staged_rejection WHERE source_uri IS NOT NULL AND code <> '{TRASHED}'"
 _KEEP_REFINEMENTS = text(
-    """
+    f"""
     INSERT INTO asset_enrichment (asset_uuid, enricher_id, status, code, message, run_id)
-    SELECT (SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = staged.source_hash),
+    SELECT (SELECT uuid FROM asset WHERE collection_uuid = {OWN} AND asset.source_hash = staged.source_hash),
         refining.id, CASE WHEN said.failures ? cast(refining.id AS text) THEN 'failed' ELSE 'succeeded' END,
         said.failures -> cast(refining.id AS text) ->> 'code', said.failures -> cast(refining.id AS text) ->> 'message',
         :run
@@ -96,11 +96,11 @@ _FAILED_REFINEMENTS = text(
     """
 )
 _ADD_ALIASES = text(
-    """
+    f"""
     INSERT INTO asset_alias (collection_uuid, source_hash, asset_uuid, source_uri, title, season_number, episode_number)
     SELECT :collection, staged.source_hash,
         coalesce(plan.asset_uuid, (
-            SELECT uuid FROM asset WHERE collection_uuid = :collection AND asset.source_hash = first.source_hash
+            SELECT uuid FROM asset WHERE collection_uuid = {OWN} AND asset.source_hash = first.source_hash
         )),
         staged.source_uri, staged.title, staged.season_number, staged.episode_number
     FROM plan JOIN staged USING (seq) LEFT JOIN staged AS first ON first.seq = plan.first_seq

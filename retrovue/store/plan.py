@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from retrovue.core.results import HeldBack, Listed, Named
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTS, PLANNED
-from retrovue.store.statements import text
+from retrovue.store.statements import OWN, text
 
 # Look-ups in the catalogue are scalar subqueries in unique indexes, and for the rest nested loops are switched off: the
 # planner can't know the size of a staging table or a CTE. If it guesses "few rows", a merge takes minutes.
@@ -33,12 +33,12 @@ NO_GUESSING = text("SET LOCAL enable_nestloop = off")
 # Chains of moves are walked through one array of numbers, because each step of a recursive join would read all moves.
 # The result goes through an array as well: the planner expects so many rows from a recursion that it would hash to
 # files.
-PLAN = """
+PLAN = f"""
     keys AS MATERIALIZED (
         SELECT seq, canonical_hash, difference,
-            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
+            (SELECT uuid FROM asset WHERE asset.collection_uuid = {OWN}
                 AND asset.source_hash = staged.source_hash) AS own,
-            (SELECT uuid FROM asset WHERE asset.collection_uuid = :collection
+            (SELECT uuid FROM asset WHERE asset.collection_uuid = {OWN}
                 AND asset.canonical_hash = staged.canonical_hash) AS standing
         FROM staged
     ),

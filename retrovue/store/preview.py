@@ -44,7 +44,7 @@ from retrovue.store.removals import (
     with_absences,
 )
 from retrovue.store.session import Store
-from retrovue.store.statements import Session, text
+from retrovue.store.statements import OWN, Session, text
 
 _OF_NEW, _OF_ANY = 16, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
@@ -57,7 +57,7 @@ _STAGED = f"""
         CASE WHEN width = {_OF_ANY} THEN substring(packed FROM number * width + 17 FOR 16)
             WHEN (SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1)
                 IS NOT NULL
-            THEN (SELECT source_hash FROM asset WHERE collection_uuid = :collection
+            THEN (SELECT source_hash FROM asset WHERE collection_uuid = {OWN}
                 AND asset.canonical_hash = substring(keys.packed FROM number * keys.width + 1 FOR 16))
             END AS source_hash,
         CASE WHEN width = {_OF_ANY} THEN get_byte(packed, number * width + 32) ELSE 0 END AS difference

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 Parameters = Mapping[str, Any]
 
+OWN = "(SELECT cast(:collection AS uuid))"
+"""The collection of a statement that looks assets up by their hashes.
+
+The planner doesn't see its value. By the value it would take a collection for empty that has been filled since the
+statistics were made, and would search all of its assets, by an index of the collection, for each hash.
+"""
+
 # A colon that belongs to a cast (::), or that a word or a backslash precedes, begins no name.
 _NAME = re.compile(r"(?<![:\w$\\]):([\w$]+)(?![:\w$])")
 _STATEMENTS = 512

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import orjson
@@ -90,6 +91,18 @@ def indexes_of(plan: Any) -> Iterator[str]:
             yield from indexes_of(one)
 
 
+def filters_of(plan: Any) -> Iterator[str]:
+    """What a plan compares of assets that it has found by something else."""
+    if isinstance(plan, dict):
+        if plan.get("Relation Name") == "asset" and "Filter" in plan:
+            yield plan["Filter"]
+        for value in plan.values():
+            yield from filters_of(value)
+    elif isinstance(plan, list):
+        for one in plan:
+            yield from filters_of(one)
+
+
 async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) -> set[str]:
     """Explain statements, as if the tables were large, and name the indexes of their plans."""
     found: set[str] = set()
@@ -172,3 +185,28 @@ async def test_every_index_is_one_that_the_product_asks_for(
     all_ -= {"alembic_version_pkc"}
     assert all_ - found - set(RULES) == set()
     assert set(RULES) <= all_
+
+
+async def test_assets_are_looked_up_by_their_hashes_in_a_collection_that_seems_empty(
+    library: Library, connection: Any
+) -> None:
+    """By the statistics it is: they were made before its assets, which may be many."""
+    recorder = Recorder()
+    listing = [draft("a"), draft("b", "1", "2"), draft("twin", "a.mkv")]
+    with recorder.listening(library.store):
+        await library.ingest_one(page(*listing))
+        await library.ingest_one(page(*listing, draft("c", "3", "4"), draft("other", "1", "2")))
+        await library.ingest_one(page(*listing), mode="sync")
+        await library.ingest_one(page(*listing, draft("new")), dry_run=True)
+    # All assets are in one collection; the statements are explained for another.
+    await library.ingest_one(page(*(draft(f"film {number}") for number in range(2000))))
+    await execute(library.store, "ANALYZE asset")
+    full, seemingly_empty = (await library.collection("Movies")).id, uuid4()
+    looked_up = 0
+    for statement, bound in recorder.statements.items():
+        if "staged" in statement and "source_hash" in statement:
+            values = [seemingly_empty if value == full else value for value in bound]
+            explained = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values))
+            assert not [condition for condition in filters_of(explained) if "_hash = " in condition], statement
+            looked_up += "asset_source_identity" in set(indexes_of(explained))
+    assert looked_up > 3
