@@ -9,6 +9,7 @@ from retrovue.store.drafts import MappedDraft
 DISC_IMAGES = frozenset({".iso", ".img", ".nrg", ".mdf"})
 """The extensions of disc images, which media servers list like films."""
 _DISC_ENDINGS = (*DISC_IMAGES, *DISC_ENDINGS)
+"""The ends of the paths that may be those of a disc, of at most five characters."""
 IDENTITY_MAPPING = PathMapping("/", "/")
 """An extra mapping for sources whose paths are local paths. It is the shortest possible one, so that any other one
 applies first.

@@ -22,8 +22,8 @@ Parameters = Mapping[str, Any]
 OWN = "(SELECT cast(:collection AS uuid))"
 """The collection of a statement that looks assets up by their hashes.
 
-The planner doesn't see its value. By the value it would take a collection for empty that has been filled since the
-statistics were made, and would search all of its assets, by an index of the collection, for each hash.
+The planner doesn't see its value. If it did, it would expect no assets in a collection that was filled after the
+statistics were made, and would search all assets of the collection for each hash.
 """
 
 # A colon that belongs to a cast (::), or that a word or a backslash precedes, begins no name.

@@ -6,7 +6,7 @@ import anyio
 import asyncpg
 import pytest
 
-from tests.support.library import Library, draft, execute, page, until
+from tests.support.library import Library, draft, execute, other_program, page, until
 
 pytestmark = pytest.mark.anyio
 
@@ -36,10 +36,8 @@ async def filled(library: Library) -> Library:
 @pytest.fixture
 async def other(filled: Library) -> AsyncIterator[asyncpg.Connection]:
     """A connection of another program."""
-    url = filled.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(url)
-    yield connection
-    await connection.close()
+    async with other_program(filled.store) as connection:
+        yield connection
 
 
 async def id_of(library: Library, name: str) -> str:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import orjson
 import pytest
 from sqlalchemy import event
@@ -23,7 +22,7 @@ from retrovue.store.requests import waiting_for
 from retrovue.store.session import Store
 from retrovue.store.temporary import ENRICHER_TABLES, SYNC_TABLES, TABLES, create
 from tests.conftest import Packages
-from tests.support.library import Library, draft, execute, outline, page
+from tests.support.library import Library, draft, execute, other_program, outline, page
 from tests.support.scripted_enrichers import Deeds, attached
 from tests.support.statements import statements
 
@@ -116,14 +115,12 @@ async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) 
 
 @pytest.fixture
 async def connection(library: Library) -> AsyncIterator[Any]:
-    url = library.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(url)
     tables = {**TABLES, **SYNC_TABLES, **ENRICHER_TABLES}
     made = [create(name, columns) for name, columns in tables.items()]
-    for statement in (*made, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
-        await connection.execute(statement)
-    yield connection
-    await connection.close()
+    async with other_program(library.store) as connection:
+        for statement in (*made, "SET enable_seqscan = off", "SET enable_bitmapscan = off"):
+            await connection.execute(statement)
+        yield connection
 
 
 async def test_every_index_is_one_that_the_product_asks_for(

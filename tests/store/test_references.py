@@ -6,7 +6,7 @@ import anyio
 import asyncpg
 import pytest
 
-from tests.support.library import Library, draft, execute, page, until
+from tests.support.library import Library, draft, execute, other_program, page, until
 
 pytestmark = pytest.mark.anyio
 
@@ -53,10 +53,8 @@ async def held(library: Library, table: str) -> list[str]:
 @pytest.fixture
 async def other(filled: Library) -> AsyncIterator[asyncpg.Connection]:
     """A connection of another program."""
-    url = filled.store.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = await asyncpg.connect(url)
-    yield connection
-    await connection.close()
+    async with other_program(filled.store) as connection:
+        yield connection
 
 
 @tables

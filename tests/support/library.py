@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import anyio
+import asyncpg
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -316,6 +317,16 @@ AUDIT = ("ingest_start", "ingest_outcome", "ingest_rejection", "enrichment_outco
 async def rows(store: Store, statement: str, **bind: object) -> list[tuple[Any, ...]]:
     async with store.data.begin() as connection:
         return [tuple(row) for row in await connection.execute(text(statement), bind)]
+
+
+@asynccontextmanager
+async def other_program(store: Store) -> AsyncIterator[asyncpg.Connection]:
+    """Connect to a store's database as another program does, by asyncpg alone."""
+    connection = await asyncpg.connect(store.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def execute(store: Store, *statements: str) -> None:

@@ -166,10 +166,9 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
     def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> list[Any]:
         """Return the usable versions of an item. Adds the others, or the item as a whole, to ``rejected``."""
         problem: Problem | None
-        versions: list[Any] | None = row.versions
+        versions: list[Any] = row.versions or []
         if (
-            versions
-            and len(versions) == 1
+            len(versions) == 1
             and row.type in self.types
             and versions[0].id not in {None, ""}
             and self.item_problem(row) is None
@@ -182,15 +181,15 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
             problem = self.item_problem(row)
             if problem is None and not versions:
                 problem = "no_media", "The item has no media."
-            elif problem is None and len(versions or ()) > MOST_VERSIONS:
-                reason = f"The item has {len(versions or ()):,} versions; at most {MOST_VERSIONS:,} can be used."
+            elif problem is None and len(versions) > MOST_VERSIONS:
+                reason = f"The item has {len(versions):,} versions; at most {MOST_VERSIONS:,} can be used."
                 problem = "too_many_versions", reason
         if problem is not None:
             rejected.append(Rejection(*problem, uri, row.title))
             return []
         usable: list[Any] = []
         seen: set[Any] = set()
-        for version in versions or ():
+        for version in versions:
             version_id = version.id
             if version_id is None or version_id == "":
                 problem = "no_media_id", "The version has no id, so that it can't be told from others."
