@@ -177,6 +177,7 @@ class Reader:
                     return False
                 resuming = False
                 await self._take(page, pages)
+                del page  # its memory is used again for the next one, while it is in the processor's cache
         return not resuming or await self._take_kept()
 
     async def _take(self, page: Page | Outline, pages: GuardedPages) -> None:
@@ -333,13 +334,15 @@ class Reader:
             tally.count(page)
             mapped, rejected, left_out = self._mapper.map_page(page)
             tally.leave_out(left_out)
-            keys = draft_keys(mapped, stamps=sink.needs_stamps)
+            to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
+            # A stamp is that of the draft as the importer gave it, on which no marks of sidecars have been put yet.
+            early = sink.needs_stamps or self._marks is not None or (to_keep and page.stamp is None)
+            keys = draft_keys(mapped, stamps=early)
         with tally.phase("enriching"):
             sidecars = NO_MARKS if self._marks is None else await self._marks.of([it.local_paths[0] for it in mapped])
             tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
             refined = await self._enrichers.refine(sidecars.put_on(mapped))
         with tally.phase("staging"):
-            to_keep = sink.keeps_pages and len(mapped) == len(page.drafts)
             fingerprint: bytes | None = None
             items = b""
             if to_keep and about is not None and about.items:

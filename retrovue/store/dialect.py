@@ -1,9 +1,10 @@
-"""SQLAlchemy's dialect for asyncpg, without round trips whose answers are known.
+"""SQLAlchemy's dialect for asyncpg, without round trips whose answers are known, and with JSON as encoded bytes.
 
 SQLAlchemy's own dialect asks four questions on each engine's first connection, and pings in a transaction. That takes a
 dozen round trips for each engine and three for each transaction, and the database may be far away.
 """
 
+import json
 from typing import Any
 
 from sqlalchemy.dialects import registry
@@ -28,6 +29,12 @@ class Dialect(PGDialect_asyncpg):
         self.default_isolation_level = "READ COMMITTED"
         self._backslash_escapes = getattr(driver.get_settings(), "standard_conforming_strings", "on") == "off"
 
+    async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
+        """Let a connection take JSON as bytes, too, so that what was encoded isn't decoded and encoded again."""
+        await conn.driver_connection.set_type_codec(
+            "jsonb", encoder=_in_binary, decoder=_from_binary, schema="pg_catalog", format="binary"
+        )
+
     def do_ping(self, dbapi_connection: Any) -> bool:
         """Ping outside of a transaction. Poolers in transaction mode are refused anyway."""
         dbapi_connection.autocommit = True
@@ -36,6 +43,15 @@ class Dialect(PGDialect_asyncpg):
             return True
         finally:
             dbapi_connection.autocommit = False
+
+
+def _in_binary(value: str | bytes) -> bytes:
+    """Return JSON in PostgreSQL's binary format: after a byte for the version of the format."""
+    return b"\x01" + (value if isinstance(value, bytes) else value.encode())
+
+
+def _from_binary(value: bytes) -> Any:
+    return json.loads(value[1:])
 
 
 registry.register(f"postgresql.{_DRIVER}", __name__, Dialect.__name__)

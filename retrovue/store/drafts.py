@@ -22,7 +22,12 @@ UNSEEN = "?"
 """The mark of the sidecars of an asset whose file couldn't be seen when an enricher asked for them."""
 
 _PARTS = AssetDraft.__struct_fields__.index("parts")
+_SPANS = AssetDraft.__struct_fields__.index("chapters")
 _SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
+
+
+Spans = tuple[bytes | None, bytes | None]
+"""The chapters and the markers of a draft as JSON; None where it has none."""
 
 
 class Refinement(NamedTuple):
@@ -58,7 +63,7 @@ class ItemKey(msgspec.Struct, frozen=True, gc=False):
     canonical_key: str
     canonical_hash: bytes
     stamp: bytes
-    """Empty if stamps aren't compared."""
+    """Empty if stamps aren't compared; the row of a new asset is given its stamp when it is made."""
 
 
 class MappedPage(NamedTuple):
@@ -94,18 +99,34 @@ def identity_hash(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def draft_stamp(draft: AssetDraft) -> bytes:
-    """Return the hash of a draft's description without identities and warnings: 16 bytes (XXH3)."""
+def draft_stamp(draft: AssetDraft, spans: Spans | None = None) -> bytes:
+    """Return the hash of a draft's description without identities and warnings: 16 bytes (XXH3).
+
+    ``spans`` are its chapters and markers, if they are encoded already.
+    """
     values = astuple(draft)
     # For a source that doesn't report sidecars, the stamp is the same as before sidecars were included.
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
     parts = [(part.size_bytes, part.duration_ms, part.modified_s, part.stamp) for part in draft.parts]
+    if spans is None:
+        rest = values[_PARTS + 1 : _SIDECARS]
+    else:
+        rest = (*values[_PARTS + 1 : _SPANS], *[None if text is None else orjson.Fragment(text) for text in spans])
     try:
-        encoded = orjson.dumps((values[1:_PARTS], parts, values[_PARTS + 1 : _SIDECARS], *sidecars))
+        encoded = orjson.dumps((values[1:_PARTS], parts, rest, *sidecars))
     except TypeError:
         # The catalogue can't store such a value; staging refuses it.
         encoded = repr(draft).encode("utf-8", "surrogatepass")
     return xxhash.xxh3_128_digest(encoded)
+
+
+def encoded_spans(draft: AssetDraft) -> Spans:
+    """Encode the chapters and markers of a draft. Raises TypeError for values that JSON doesn't have."""
+    chapters, markers = draft.chapters, draft.markers
+    return (
+        None if chapters is None else orjson.dumps(chapters),
+        None if markers is None else orjson.dumps(markers),
+    )
 
 
 def draft_keys(mapped: Iterable[MappedDraft], *, stamps: bool = True) -> list[ItemKey]:

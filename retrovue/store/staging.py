@@ -19,7 +19,16 @@ from retrovue.core.runs import Mode
 from retrovue.core.text import storable
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
-from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage, file_stamp, identity_hash, total_size
+from retrovue.store.drafts import (
+    ItemKey,
+    MappedDraft,
+    MappedPage,
+    draft_stamp,
+    encoded_spans,
+    file_stamp,
+    identity_hash,
+    total_size,
+)
 from retrovue.store.known import Comparison, Other
 from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import ListedKeys
@@ -78,7 +87,6 @@ class Staging:
     """
 
     keeps_pages = True
-    needs_stamps = True
 
     def __init__(
         self,
@@ -210,6 +218,11 @@ class Staging:
             )
 
     @property
+    def needs_stamps(self) -> bool:
+        """Whether there is an asset to compare drafts with; the stamps of others are made with their rows."""
+        return self.comparison.anything_known
+
+    @property
     def wants_items(self) -> bool:
         """Whether it knows items of pages one by one, or keeps them."""
         return self.listed is not None or bool(self.comparison.items)
@@ -291,14 +304,14 @@ class Staging:
             self.additions.reset()
 
     async def _copy_drafts(self, session: Session, drafts: Sequence[tuple[MappedDraft, ItemKey, Difference]]) -> None:
-        refinements: list[tuple[int, str, str | None]] = []
+        refinements: list[tuple[int, bytes, bytes | None]] = []
 
         def rows() -> Iterator[tuple[object, ...]]:
             for seq, (mapped, key, difference) in enumerate(drafts, start=self.staged):
                 yield _row(seq, mapped, key, difference)
                 if (refinement := mapped.refinement) is not None:
-                    failures = _json(refinement.failures) if refinement.failures else None
-                    refinements.append((seq, _json(refinement.provenance), failures))
+                    failures = orjson.dumps(refinement.failures) if refinement.failures else None
+                    refinements.append((seq, orjson.dumps(refinement.provenance), failures))
 
         try:
             if drafts:
@@ -348,10 +361,10 @@ class Staging:
 def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:
     # The asset of a known item takes the source's description; the values of its enrichers stay.
     draft = mapped.draft if difference is ALIKE else mapped.as_told
-    parts = draft.parts
+    parts, spans, told = draft.parts, encoded_spans(draft), mapped.as_told
     files = None
     if len(parts) > 1:
-        files = _json(
+        files = orjson.dumps(
             [
                 {"local_path": path, "size_bytes": part.size_bytes, "duration_ms": part.duration_ms}
                 for path, part in zip(mapped.local_paths, parts, strict=True)
@@ -359,17 +372,11 @@ def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) ->
         )
     return (
         seq, key.source_hash, key.canonical_hash, mapped.local_paths[0], key.canonical_key, len(parts), files,
-        total_size(parts), _json(draft.provider_ids), _json(draft.tags),
-        None if draft.chapters is None else _json(draft.chapters),
-        None if draft.markers is None else _json(draft.markers),
-        None if draft.show_provider_ids is None else _json(draft.show_provider_ids),
-        key.stamp, file_stamp(parts), draft.sidecar_stamp, difference.kind,
-        _json(difference.fields) if difference.fields else None,
-        None if difference.again is None else _json(difference.again),
+        total_size(parts), orjson.dumps(draft.provider_ids), orjson.dumps(draft.tags), *spans,
+        None if draft.show_provider_ids is None else orjson.dumps(draft.show_provider_ids),
+        key.stamp or draft_stamp(told, spans if told is draft else None), file_stamp(parts), draft.sidecar_stamp,
+        difference.kind,
+        orjson.dumps(difference.fields) if difference.fields else None,
+        None if difference.again is None else orjson.dumps(difference.again),
         *astuple(draft)[: len(_PLAIN)],
     )  # fmt: skip
-
-
-def _json(value: object) -> str:
-    # asyncpg's jsonb codec, as SQLAlchemy sets it, takes text.
-    return orjson.dumps(value).decode()

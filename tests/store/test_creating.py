@@ -1,9 +1,12 @@
 """Assets that are created without a plan, because their collection held nothing, and their ids."""
 
+import datetime as dt
+from typing import Any
+
 import pytest
 
-from retrovue.core.pages import AssetDraft
-from retrovue.store.drafts import identity_hash
+from retrovue.core.pages import AssetDraft, PartDraft
+from retrovue.store.drafts import draft_stamp, identity_hash
 from retrovue.store.session import Store
 from tests.support.library import Library, at, draft, execute, page, uri
 from tests.support.statements import statements
@@ -82,3 +85,43 @@ async def test_ids_rise_in_the_order_of_the_listing(library: Library) -> None:
     assert spread == (True, True)
     # Ids are shown by their unique beginnings: the first half of the digits tells them apart.
     assert len({uuid[:18] for _, uuid in rows}) == 40
+
+
+SPANS: list[dict[str, Any]] = [
+    {"title": "É", "start_ms": 0, "end_ms": 90_000},
+    {"title": None, "start_ms": 90_000, "end_ms": None},
+]
+DESCRIBED: dict[str, Any] = {
+    "parts": (PartDraft("/data/a.mkv", 1000, 90_000, None, "a/1"),),
+    "year": 1990,
+    "originally_aired": dt.date(1990, 2, 3),
+    "rating": 7.5,
+    "provider_ids": {"imdb": "tt1"},
+    "tags": {"genre": ["Drama"]},
+}
+
+
+@pytest.mark.parametrize("spans", [{}, {"chapters": SPANS}, {"markers": SPANS}, {"chapters": SPANS, "markers": []}])
+@pytest.mark.parametrize("sidecars", [{}, {"sidecar_stamp": ""}, {"sidecar_stamp": "a"}])
+@pytest.mark.parametrize("stamp", [None, b"of the page"])
+async def test_the_stamp_is_that_of_the_draft(
+    library: Library, spans: dict[str, Any], sidecars: dict[str, Any], stamp: bytes | None
+) -> None:
+    """Whether it is made with the row or before; a sync of the same drafts then finds nothing changed."""
+    first, second = (
+        draft(item, **{**DESCRIBED, "parts": (PartDraft(f"/data/{item}.mkv"),), **spans, **sidecars}) for item in "ab"
+    )
+    listed = page(first)
+    listed.stamp = stamp
+    await library.ingest_one(listed)
+    await library.ingest_one(listed, page(second))  # the collection holds something, so that drafts are compared
+    stored = await library.rows("SELECT lower(title), stamp, chapters, markers FROM asset ORDER BY title")
+    assert stored == [
+        (item, draft_stamp(one), one.chapters, one.markers) for item, one in zip("ab", (first, second), strict=True)
+    ]
+
+
+def test_stamps_stay_as_they_are() -> None:
+    """Another stamp of the same draft would let the next sync compare every asset."""
+    one = draft("a", **DESCRIBED, chapters=SPANS, markers=[])
+    assert draft_stamp(one).hex() == "37e419a166e7bddb929ee003259aff08"
