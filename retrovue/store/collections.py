@@ -25,20 +25,32 @@ _LABEL = """
     (SELECT format('%s (%s of %s, %s)', collection.id, collection.name, source.name, source.external_id)
         FROM source WHERE source.id = collection.source_id) AS label
 """
+KEPT_ASSETS = (
+    "((SELECT count(*) FROM asset WHERE collection_uuid = {collection})"
+    " - (SELECT count(*) FROM asset WHERE collection_uuid = {collection} AND deleted_at IS NOT NULL))"
+)
+"""The number of a collection's assets that aren't marked as deleted, counted in two indexes.
+
+A condition on ``deleted_at`` would read the row of each asset. New rows are read all the same until vacuum has seen
+them.
+"""
 _LAST_INGEST = """
     (SELECT max(ingest_outcome.ended_at) FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)
         WHERE ingest_start.collection_id = collection.id AND ingest_outcome.status = 'ingested') AS last_ingest_at
 """
-# Reads each asset, and all audit rows of the collection.
+# Reads an index entry of each asset, and all audit rows of the collection.
 _STATISTICS = f"""
-    (SELECT count(*) FROM asset WHERE collection_uuid = collection.id AND deleted_at IS NULL) AS assets_count,
+    {KEPT_ASSETS.format(collection="collection.id")} AS assets_count,
     {_LAST_INGEST}
 """
-# All at once: one count for each collection would read the whole table for each large one.
+# All at once: where the table has to be read, one count for each collection would read it for each large one.
 _COUNTED = """
     LEFT JOIN (SELECT collection_uuid, count(*) AS number FROM asset
-        WHERE deleted_at IS NULL AND collection_uuid IN (SELECT id FROM collection {where}) GROUP BY collection_uuid
-    ) AS counted ON counted.collection_uuid = collection.id
+        WHERE collection_uuid IN (SELECT id FROM collection {where}) GROUP BY collection_uuid
+    ) AS held ON held.collection_uuid = collection.id
+    LEFT JOIN (SELECT collection_uuid, count(*) AS number FROM asset
+        WHERE deleted_at IS NOT NULL AND collection_uuid IN (SELECT id FROM collection {where}) GROUP BY collection_uuid
+    ) AS marked ON marked.collection_uuid = collection.id
 """
 
 
@@ -77,7 +89,8 @@ def _collection(row: Row) -> Collection:
 async def list_collections(session: Session, source: Source | None = None, *, counted: bool = True) -> list[Collection]:
     """List the collections of a source, or all, by name, external id and id; with statistics if ``counted``."""
     where = "" if source is None else "WHERE collection.source_id = :source"
-    statistics = f", coalesce(counted.number, 0) AS assets_count, {_LAST_INGEST}" if counted else ""
+    kept = "coalesce(held.number, 0) - coalesce(marked.number, 0) AS assets_count"
+    statistics = f", {kept}, {_LAST_INGEST}" if counted else ""
     joined = _COUNTED.format(where=where) if counted else ""
     result = await session.execute(
         text(

@@ -16,6 +16,7 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
+from retrovue.store.collections import KEPT_ASSETS
 from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
 from retrovue.store.known_items import KnownItems
 from retrovue.store.statements import OWN, Session, text
@@ -107,9 +108,9 @@ _HELD = text(
     # In the order of an index, because EXISTS may read the table up to the first asset of the collection.
     "SELECT now() AS began, (SELECT source_hash FROM asset WHERE collection_uuid = :id ORDER BY source_hash LIMIT 1)"
     "  IS NOT NULL AS anything,"
-    # This reads all assets, most of which a sync of single items doesn't need.
+    # This reads an index entry of each asset, most of which a sync of single items doesn't need.
     " CASE WHEN cast(:whole AS boolean)"
-    " THEN (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL) END AS kept,"
+    f" THEN {KEPT_ASSETS.format(collection=':id')} END AS kept,"
     " (SELECT count(*) FROM asset WHERE collection_uuid = :id AND deleted_at IS NULL AND availability <> 'present')"
     "  AS unavailable,"
     " EXISTS (SELECT FROM ingest_rejection WHERE collection_id = :id AND content IS NOT NULL AND ended_number IS NULL)"

@@ -124,8 +124,11 @@ async def list_sources(session: Session) -> list[SourceListing]:
             f"SELECT {_SOURCE},"
             " (SELECT count(*) FROM collection c WHERE c.source_id = source.id) AS collections_count,"
             " (SELECT count(*) FROM collection c WHERE c.source_id = source.id AND c.sync_enabled) AS enabled_count,"
+            # In two indexes: see collections.KEPT_ASSETS.
             " (SELECT count(*) FROM asset a JOIN collection c ON c.id = a.collection_uuid"
-            "   WHERE c.source_id = source.id AND a.deleted_at IS NULL) AS assets_count"
+            "   WHERE c.source_id = source.id)"
+            " - (SELECT count(*) FROM asset a JOIN collection c ON c.id = a.collection_uuid"
+            "   WHERE c.source_id = source.id AND a.deleted_at IS NOT NULL) AS assets_count"
             " FROM source ORDER BY source.name, source.external_id, source.id"
         )
     )

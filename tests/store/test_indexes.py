@@ -16,10 +16,12 @@ from retrovue.operations.curation import wipe_collection
 from retrovue.store.assets import get_asset
 from retrovue.store.batches import open_batches
 from retrovue.store.changes import list_changes, prune_changes
+from retrovue.store.collections import find_collection, list_collections
 from retrovue.store.listing import list_assets
 from retrovue.store.log import list_log, list_rejections
 from retrovue.store.requests import waiting_for
 from retrovue.store.session import Store
+from retrovue.store.sources import list_sources
 from retrovue.store.temporary import ENRICHER_TABLES, SYNC_TABLES, TABLES, create
 from tests.conftest import Packages
 from tests.support.library import Library, draft, execute, other_program, outline, page
@@ -100,6 +102,18 @@ def filters_of(plan: Any) -> Iterator[str]:
     elif isinstance(plan, list):
         for one in plan:
             yield from filters_of(one)
+
+
+def reads_of_assets(plan: Any) -> Iterator[tuple[str | None, str]]:
+    """The indexes by which a plan reads assets, and how."""
+    if isinstance(plan, dict):
+        if plan.get("Relation Name") == "asset":
+            yield plan.get("Index Name"), plan["Node Type"]
+        for value in plan.values():
+            yield from reads_of_assets(value)
+    elif isinstance(plan, list):
+        for one in plan:
+            yield from reads_of_assets(one)
 
 
 async def planned_with(connection: Any, statements: dict[str, tuple[Any, ...]]) -> set[str]:
@@ -207,3 +221,32 @@ async def test_assets_are_looked_up_by_their_hashes_in_a_collection_that_seems_e
             assert not [condition for condition in filters_of(explained) if "_hash = " in condition], statement
             looked_up += "asset_source_identity" in set(indexes_of(explained))
     assert looked_up > 3
+
+
+async def test_assets_are_counted_without_their_rows(library: Library, connection: Any) -> None:
+    """Those that are marked as deleted don't count."""
+    await library.ingest_one(page(*(draft(f"film {number}") for number in range(500))))
+    await execute(library.store, "UPDATE asset SET deleted_at = now() WHERE title = 'Film 7'")
+    await connection.execute("VACUUM (ANALYZE) asset")
+    recorder = Recorder()
+    with recorder.listening(library.store):
+        async with library.store.reading() as session:
+            (movies,) = await list_collections(session)
+            assert (
+                (await find_collection(session, str(movies.id), statistics=True)).assets_count
+                == movies.assets_count
+                == 499
+            )
+            assert [source.assets_count for source in await list_sources(session)] == [499]
+        outcome = await library.ingest_one(page(*(draft(f"film {number}") for number in range(498))))
+    assert outcome.counts.absent == 2
+    counts = 0
+    for statement, bound in recorder.statements.items():
+        if statement.lstrip().startswith("SELECT"):
+            plan = orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *bound))
+            reads = dict(reads_of_assets(plan))
+            if "asset_deleted" in reads:
+                counts += 1
+                assert reads.pop("asset_unavailable", "Index Scan") == "Index Scan"
+                assert set(reads.values()) == {"Index Only Scan"}
+    assert counts >= 4
