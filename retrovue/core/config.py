@@ -28,6 +28,8 @@ from.
 """
 WEBHOOK_SECRET = "RETROVUE_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable, not a secret
 """The secret at the end of each webhook address, or ``file:/PATH`` or ``credential:NAME`` to read it from."""
+ONE_PROCESS = "RETROVUE_ONE_PROCESS"
+"""If set to any value, a large library is decoded in the process of its run alone, not in a second one beside it."""
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 

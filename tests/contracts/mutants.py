@@ -492,7 +492,7 @@ MUTANTS = (
     Mutant("RS-3", LIBRARY, "return await self.mark() == mark", "return True"),
     Mutant("RS-3", LIBRARY, "return None if state is None or state.refreshing or", "return None if state is None or"),
     Mutant("RS-3", JELLYFIN, "_count(since) == 0 and await", "_count(since) >= 0 and await"),
-    Mutant("RS-3", READER, " or self._digest(answer.body, listing) != bookmark.digest:", ":"),
+    Mutant("RS-3", READER, " or listing.digest != bookmark.digest:", ":"),
     Mutant("RS-4", KEPT, " AND key = :key AND", " AND"),
     Mutant("RS-4", KEPT, " AND began_at > now() - cast(:age AS interval)", " AND cast(:age AS interval) > '0'"),
     Mutant("RS-4", KEPT, "            if not bookmarks:\n", "            if False:\n"),

@@ -126,7 +126,7 @@ def _documented(module: ModuleType) -> dict[str, str]:
     found: dict[str, str] = {}
     for node, text in pairwise(ast.parse(inspect.getsource(module)).body):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(text, ast.Expr):
-            found[node.targets[0].id] = ast.literal_eval(text.value).replace("``", "`")
+            found[node.targets[0].id] = " ".join(ast.literal_eval(text.value).replace("``", "`").split())
     return found
 
 

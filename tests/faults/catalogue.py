@@ -99,6 +99,7 @@ LINES: dict[str, dict[int, str]] = {
         57: "killed: the next run closes its audit rows",
         155: "ends within a large library: what was read is kept, and used only if the source lists the same",
         58: "the standard output is closed: printing stops, and the ingest goes on",
+        156: "the second process that decodes is killed, stopped or of another version: the run decodes alone",
         310: "the same items are rejected in each run: stored once; details of old runs are removed",
         59: "a clock that is wrong: times are the database's, and deadlines use the monotonic clock",
     },

@@ -25,6 +25,7 @@ from retrovue.core.results import Failed, Ingested
 from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.drafts import draft_problem
 from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.decoder import PageDecoder, pack, unpack
 from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
@@ -165,8 +166,12 @@ class Parser:
             make.outline(outline.rows, _unread)
         taker = PageTaker(make, 0)
         taken = PlexFormat().decode(body, taker)
-        if taken.keys != listing.keys or (taken.taken is not None and taker.page != page):
+        if taken.keys != listing.keys or (taken.page is not None and taker.page != page):
             raise AssertionError("the page of the rows that were taken is another than that of all rows")
+        if packed := pack(PageDecoder(PlexFormat(), make), body, 0):
+            unpacked = unpack(packed)
+            if (unpacked.keys, unpacked.page) != (listing.keys, page):
+                raise AssertionError("the page of a second process is another than that of this one")
         self._inherit(number, listing, page)
         return found, page
 

@@ -15,7 +15,8 @@ from retrovue.core.errors import ChangesUnknown
 from retrovue.core.pages import Page
 from retrovue.core.text import quoted
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMoved, OutlineListing, OutlineT, Query, RowT
+from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, ListingMoved, OutlineListing, OutlineT, RowT
+from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
 
 MOST_CHANGES = 10_000

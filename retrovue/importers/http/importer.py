@@ -29,6 +29,7 @@ from retrovue.importers.base import BaseImporter
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient, Transport
 from retrovue.importers.http.connections import Proof
+from retrovue.importers.http.decoding import Decoding
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.reader import Budget, ReadingAhead
@@ -138,6 +139,8 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         self._libraries = SharedFetch(self._fetch_libraries)
         self._states = SharedFetch(self._fetch_states)
         self._budget = Budget(READ_AHEAD_BYTES)
+        self.decoding = Decoding()
+        """The second process, which decodes the answers of large listings."""
 
     @classmethod
     def _describe(cls, server: str, token: str) -> Sequence[ConfigField]:
@@ -152,8 +155,11 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the HTTP client."""
-        await self._client.__aexit__(exc_type, exc, traceback)
+        """Close the HTTP client, and end the second process."""
+        try:
+            await self.decoding.aclose()
+        finally:
+            await self._client.__aexit__(exc_type, exc, traceback)
 
     async def check_reachable(self) -> SourceIdentity:
         """Reach the server and check that it is the configured one; the first time also check the token.
@@ -288,6 +294,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             fetch_state=self._states.get,
             page_size=self._settings.page_size,
             budget=self._budget,
+            decoding=self.decoding,
             tasks=tasks,
             go_on=go_on,
         )

@@ -1,9 +1,8 @@
 """Read one library once: its pages, as outlines if they are known, and again if the library changes meanwhile."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any, ClassVar, Generic
 
 import anyio
@@ -22,7 +21,9 @@ from retrovue.importers import titles
 from retrovue.importers.http import bookmarks
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.client import HttpClient
-from retrovue.importers.http.drafts import DraftMaker, PageTaker
+from retrovue.importers.http.decoder import PageDecoder
+from retrovue.importers.http.decoding import Decoding, DecodingAhead
+from retrovue.importers.http.drafts import DraftMaker
 from retrovue.importers.http.listing import (
     BadRow,
     KeyT,
@@ -31,11 +32,10 @@ from retrovue.importers.http.listing import (
     ListingMoved,
     OutlineListing,
     OutlineT,
-    Query,
     RowT,
 )
+from retrovue.importers.http.query import Query
 from retrovue.importers.http.reader import Budget, ListingReader, Window
-from retrovue.importers.http.stamps import PageStamps
 from retrovue.importers.titles import Candidate
 
 _log = logger(__name__)
@@ -65,6 +65,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         fetch_state: Callable[[], Awaitable[SourceState]],
         page_size: int,
         budget: Budget,
+        decoding: Decoding,
         tasks: TaskGroup | None = None,
         go_on: Sequence[bytes] | None = None,
     ) -> None:
@@ -80,6 +81,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self.fetch_libraries = fetch_libraries
         self.page_size = page_size
         self._budget = budget
+        self._decoding = decoding
         self._tasks = tasks
         self.fetch_state = fetch_state
         self._has_bookmarks = go_on is not None
@@ -197,9 +199,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     def _shows_digest(self) -> bytes:
         return xxhash.xxh3_128_digest(msgspec.msgpack.encode(list(self.make.shows.items())))
 
-    def stamp(self, listing: Listing[Any, KeyT], digest: bytes | None) -> bytes | None:  # noqa: ARG002 - for subclasses
-        """Return the stamp of a page from the hash of its rows and shows; None if its drafts depend on other data."""
-        return digest
+    def stamp(self, listing: Listing[Any, KeyT]) -> bytes | None:
+        """Return the stamp of a page, the hash of its rows and shows; None if its drafts depend on other data."""
+        return listing.digest
 
     @abstractmethod
     def parse_key(self, text: str) -> KeyT | None:
@@ -217,19 +219,11 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         )
 
     def _items_reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
-        self._stamps = stamps = PageStamps(query.form.rows_name, self.make.shows)
-        return self.reader(
-            query,
-            # A collection with assets changes little, so most of its pages contain nothing new.
-            outline=self.collection.assets_count > 0,
-            digest=lambda body, listing: stamps.of(body, self._show_keys(listing)),
-            make_taker=partial(PageTaker, self.make),
-        )
-
-    def _show_keys(self, listing: Listing[Any, KeyT]) -> Iterable[KeyT | None]:
-        if listing.taken is not None:
-            return listing.taken.show_keys
-        return self.make.show_keys(listing.rows) if self.make.shows else ()
+        self._decoder = PageDecoder(query.form, self.make)
+        # A collection with assets changes little, so most of its pages contain nothing new.
+        if self.collection.assets_count:
+            return self.reader(query, decoder=self._decoder, outline=True)
+        return self.reader(query, decoder=self._decoder, ahead=DecodingAhead(self._decoding, self._decoder))
 
     async def read_all(
         self, query: Query[RowT, OutlineT, KeyT], take: Callable[[list[ListedRow[RowT | BadRow, KeyT]]], None]
@@ -304,7 +298,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     async def _page_or_outline(
         self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
     ) -> Page | Outline:
-        listing, stamp = window.listing, self.stamp(window.listing, window.digest)
+        listing, stamp = window.listing, self.stamp(window.listing)
         if not isinstance(listing, OutlineListing):
             return await self._stamped(listing, stamp)
         texts: list[Sequence[msgspec.Raw]] = []
@@ -312,7 +306,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         def stamps() -> list[bytes]:
             texts.append(reader.row_texts(window))
             keys = [self.make.show_key_of(listed) for listed in listing.rows] if self.make.shows else None
-            made = self._stamps.of_rows(texts[0], keys, self.make.uri.encode())
+            made = self._decoder.stamps.of_rows(texts[0], keys, self.make.uri.encode())
             return made if len(made) == len(listing.rows) else []
 
         async def read(positions: Sequence[int]) -> Page:
@@ -326,7 +320,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         )
 
     async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:
-        page = await self.page(listing.rows) if listing.taken is None else listing.taken.page
+        page = await self.page(listing.rows) if listing.page is None else listing.page
         page.stamp = stamp
         return page
 

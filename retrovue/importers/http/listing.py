@@ -6,7 +6,7 @@ don't fit the values that do: an invalid value only costs itself, and an invalid
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -14,9 +14,7 @@ import msgspec
 from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
 from retrovue.core.pages import Page
-from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.cleaning import clean_json, is_repaired, may_hold_nul
-from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
 MOST_OBJECTS: Final = 1_000_000
@@ -68,11 +66,6 @@ class Taker(Protocol):
     page: Page
     """The page of the rows so far."""
 
-    @property
-    def show_keys(self) -> Iterable[Any]:
-        """The keys of the shows that the rows name, each once; None represents rows that name none."""
-        ...
-
     def take(self, rows: list[ListedRow[Any, Any]], /) -> bool:
         """Take the next rows; return False if a page can't be made of single rows, but of the whole listing."""
         ...
@@ -91,8 +84,10 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     """How many rows the whole listing has; None in an answer that isn't paged."""
     offset: int | None = None
     """The number of its first row, if the answer tells it."""
-    taken: Taker | None = None
-    """What has taken its rows; None if nothing has."""
+    digest: bytes | None = None
+    """The stamp of its page (`PageStamps.of`), if it was asked for."""
+    page: Page | None = None
+    """The page of its rows without those that it shares with the listing before it, where that was made."""
 
     def without(self, shared: int) -> None:
         """Remove the rows that it shares with the listing before it."""
@@ -137,6 +132,10 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         self._row = msgspec.json.Decoder(self.row)
         self._row_key = msgspec.json.Decoder(self.row_key)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the decoders, which can't be pickled."""
+        return type(self), ()
+
     @abstractmethod
     def contents(self, answer: Any) -> Contents[Any]:
         """Find the parts of a decoded answer; raises MalformedAnswer if it isn't a listing."""
@@ -158,17 +157,26 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing,
         ``answer_too_large`` if it has too many values.
         """
+        listing = None if taker is None else self.decode_usual(body, taker)
+        if listing is not None:
+            return listing
         check_size(body)
         if not may_hold_nul(body):
             try:
-                listing = None if taker is None else self._decode_to(taker, body)
-                if listing is None:
-                    listing = self._decode_whole(body)
+                listing = self._decode_whole(body)
                 if listing is not None:
                     return listing
             except (ValueError, RecursionError):
                 pass  # Decoding the rows one by one shows whether a single one or the whole answer is malformed.
         return self._decode_by_row(body)
+
+    def decode_usual(self, body: bytes | bytearray, taker: Taker) -> Listing[RowT | BadRow, KeyT] | None:
+        """Decode an answer of which the rows are taken; None if a row is unusual, or the answer isn't a listing."""
+        try:
+            check_size(body)
+            return None if may_hold_nul(body) else self._decode_to(taker, body)
+        except (ValueError, RecursionError, MalformedAnswer):
+            return None
 
     def _decode_whole(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT] | None:
         """Decode an answer; None if a row has no usable id."""
@@ -186,7 +194,7 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             if None in found or not taker.take(list(map(ListedRow, found, rows))):
                 return None
             keys += found
-        return Listing(keys, [], *contents[1:], taker)
+        return Listing(keys, [], *contents[1:], page=taker.page)
 
     def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode only what is needed to recognise the items of an answer; None if it has to be decoded in full."""
@@ -300,33 +308,3 @@ class KeySet(Protocol):
         ...
 
     def __len__(self) -> int: ...
-
-
-class Query(ABC, Generic[RowT, OutlineT, KeyT]):
-    """A request for a listing."""
-
-    form: ClassVar[ListingFormat[Any, Any, Any]]
-    row_bytes: ClassVar[int]
-    """The assumed size of a row, before the first page has been read."""
-    seen: ClassVar[type[KeySet]]
-    """Makes an empty set for the keys of the listing."""
-
-    def __init__(self, client: HttpClient) -> None:
-        self.client = client
-
-    way: int = 0
-    """The variant of the request, if there are several. It has to be the same for all windows."""
-
-    @abstractmethod
-    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
-        """Request ``size`` rows from row ``start``, in an answer of at most ``most`` bytes.
-
-        Raises CollectionGone if the library doesn't exist any more, and AnswerTooLarge.
-        """
-
-    @abstractmethod
-    async def total(self) -> int | None:
-        """Request the number of rows, with as few rows as possible; None if the server doesn't tell.
-
-        Raises CollectionGone, and Refusal if the server doesn't accept the request.
-        """

@@ -54,8 +54,12 @@ class Proof:
     @property
     def overlap(self) -> int:
         """The rows that the next window shares with what has been read: one or none."""
+        return self.overlap_at(self.received)
+
+    def overlap_at(self, start: int) -> int:
+        """Return the rows that a window shares with the one before, if it starts at a row of the listing."""
         # Pages of a single row leave no room for a known one.
-        return 1 if self.received and self.size > 1 else 0
+        return 1 if start and self.size > 1 else 0
 
     @property
     def start(self) -> int:

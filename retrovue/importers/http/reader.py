@@ -15,6 +15,8 @@ from retrovue.core.errors import MalformedAnswer, SourceError
 from retrovue.core.pages import Outline, Page
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
+from retrovue.importers.http.decoder import PageDecoder
+from retrovue.importers.http.decoding import DecodingAhead, Work
 from retrovue.importers.http.listing import (
     BadRow,
     KeyT,
@@ -22,11 +24,10 @@ from retrovue.importers.http.listing import (
     Listing,
     OutlineListing,
     OutlineT,
-    Query,
     RowT,
-    Taker,
 )
 from retrovue.importers.http.paging import Proof
+from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.settings import LARGE_ANSWER, MANY_OBJECTS
 from retrovue.importers.waiting import read_ahead, waiting_for_source
@@ -56,8 +57,6 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """A page of the listing, without the row that it shares with the page before."""
 
     listing: Listing[RowT | BadRow, KeyT] | OutlineListing[OutlineT, KeyT]
-    digest: bytes | None
-    """The result of the reader's ``digest`` for the answer."""
     body: bytes | bytearray
     """The whole answer, with the shared row; empty if all of it is decoded."""
     shared: int
@@ -65,7 +64,7 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     total: int | None
     """The rows of the whole listing according to itself."""
     bookmark: Bookmark | None = None
-    """The bookmark after it; None without ``digest``."""
+    """The bookmark after it; None without a decoder."""
 
 
 class _Request(Struct, eq=False):
@@ -79,6 +78,8 @@ class _Request(Struct, eq=False):
     done: anyio.Event
     answer: Answer | None = None
     error: Exception | None = None
+    work: Work | None = None
+    """Has the body of the answer if a second process decodes it."""
 
 
 class ListingReader(Generic[RowT, OutlineT, KeyT]):
@@ -92,22 +93,21 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         budget: Budget,
         tasks: TaskGroup | None = None,
         outline: bool = False,
-        digest: Callable[[bytes | bytearray, Listing[Any, KeyT]], bytes] | None = None,
-        make_taker: Callable[[int], Taker] | None = None,
+        decoder: PageDecoder[RowT, OutlineT, KeyT] | None = None,
+        ahead: DecodingAhead | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare to read; nothing is requested before ``windows``.
 
-        With ``outline`` only what is needed to recognise the items is decoded. ``digest`` hashes a window, from the
-        answer and its rows. ``make_taker`` makes what takes the rows of a window, from the number of rows that it
-        shares with the window before; without it the rows are in the listing. ``check_deadline`` is called after each
-        window, and raises an error if reading takes too long.
+        ``decoder`` makes the digests and pages of windows; without it they have rows. With ``outline`` it decodes only
+        what is needed to recognise the items. ``ahead`` decodes in a second process what is requested ahead.
+        ``check_deadline`` is called after each window, and raises an error if reading takes too long.
         """
         self.query = query
         self.page_size = page_size
-        self._outline = outline
-        self._digest = digest
-        self._make_taker = make_taker
+        self._decoder = decoder
+        self._outliner = decoder if outline else None
+        self._ahead = ahead
         self._check_deadline = check_deadline
         self._budget = budget
         self._tasks = tasks
@@ -122,14 +122,14 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         The first and the last of them are read again: they have to be the same, in a listing with the same number of
         rows. Returns whether they are; if not, another reader has to read the listing from the beginning.
         """
-        if self._digest is None or not self._proof.go_on(bookmarks):
+        if self._decoder is None or not self._proof.go_on(bookmarks):
             return False
         self.query.way = bookmarks[-1].way
         for bookmark in bookmarks if len(bookmarks) == 1 else (bookmarks[0], bookmarks[-1]):
             try:
                 listing, answer = await self._read([bookmark.start], bookmark.asked)
                 stated = {total for total in (listing.total, answer.total) if total is not None}
-                if stated != {bookmark.total} or self._digest(answer.body, listing) != bookmark.digest:
+                if stated != {bookmark.total} or listing.digest != bookmark.digest:
                     return False
             finally:
                 self._end_turn()
@@ -145,7 +145,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             while not proof.complete:
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size, proof.overlap)
+                first = proof.total is None
                 shared = proof.take(listing, answer, start)
+                if first and proof.total is not None and self._ahead is not None and self._tasks is not None:
+                    self._ahead.expect(proof.total - proof.received, self._tasks)
                 window = [self._window(listing, answer.body, shared, start, size)] if listing.keys else []
                 del listing, answer  # Neither the bytes nor the rows are needed while their result is used.
                 if window:
@@ -157,7 +160,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         finally:
             self._end_turn()
             while self._requests:
-                self._release(self._requests.popitem()[1])
+                self._drop(self._requests.popitem()[1])
+            if self._ahead is not None:
+                self._ahead.end()
 
     def decode_in_full(
         self, window: Window[RowT, OutlineT, KeyT], *, taken: bool = True
@@ -189,15 +194,13 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         start: int,
         asked: int,
     ) -> Window[RowT, OutlineT, KeyT]:
-        proof, digest, bookmark = self._proof, None, None
-        if self._digest is not None:
-            digest = self._digest(body, listing)
+        proof, digest, bookmark = self._proof, listing.digest, None
         listing.without(shared)
         if digest is not None and proof.total is not None:
             full, way, keys = proof.ends_with_a_full_page, self.query.way, listing.keys
             bookmark = Bookmark(start, asked, proof.size, proof.total, full, way, digest, keys)
         kept = body if isinstance(listing, OutlineListing) else b""
-        return Window(listing, digest, kept, shared, proof.total, bookmark)
+        return Window(listing, kept, shared, proof.total, bookmark)
 
     async def _read(
         self, plan: Sequence[int], size: int, shared: int | None = None
@@ -206,24 +209,29 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 
         The rows after the ``shared`` ones are taken; with None they aren't.
         """
-        answer = await self._next_answer(plan, size)
+        answer, work = await self._next_answer(plan, size)
+        if work is not None and self._ahead is not None:
+            done = await self._ahead.result(work)
+            answer = msgspec.structs.replace(answer, body=work.body)
+            if done is not None and work.shared == shared:
+                return done, answer
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
-        if self._outline and not self._has_turn:
-            listing = self.query.form.decode_outline(answer.body)
+        if self._outliner is not None and not self._has_turn:
+            listing = self._outliner.decode_outline(answer.body)
             if listing is not None:
                 return listing, answer
         return await self._decoded(answer, plan[0], size, shared)
 
-    async def _next_answer(self, plan: Sequence[int], size: int) -> Answer:
+    async def _next_answer(self, plan: Sequence[int], size: int) -> tuple[Answer, Work | None]:
         """Request the windows of the plan, and return the answer with the first one.
 
         Requests for windows that are no longer in the plan are cancelled.
         """
         if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
-            return await self._get(plan[0], size)
+            return await self._get(plan[0], size), None
         for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
-            self._release(self._requests.pop(key))
+            self._drop(self._requests.pop(key))
         for start in plan:
             if (start, size) in self._requests:
                 continue
@@ -232,10 +240,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             self._requests[start, size] = self._request(self._tasks, start, size)
         request = self._requests.pop((plan[0], size))
         try:
-            return await self._answer(request)
+            return await self._answer(request), request.work
         except AnswerTooLarge:
             if self._large_allowed:
-                return await self._get(plan[0], size, large=True)
+                return await self._get(plan[0], size, large=True), None
             raise
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
@@ -265,9 +273,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         return self.query.client.policy.body_cap > LARGE_ANSWER
 
     async def _take_turn_for(self, answer: Answer) -> None:
-        # A sample of the bytes is enough, and takes an eighth of the time. No server knows which bytes.
-        sample = answer.body[randrange(_STRIDE) :: _STRIDE]  # noqa: S311 - not for cryptography
-        if sample.count(b"{") * _STRIDE > MANY_OBJECTS:
+        if _has_many_objects(answer.body):
             await self._take_turn()
 
     async def _take_turn(self) -> None:
@@ -281,8 +287,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             self._budget.turn.release()
 
     def _decode(self, body: bytes | bytearray, shared: int | None) -> Listing[RowT | BadRow, KeyT]:
-        taker = None if shared is None or self._make_taker is None else self._make_taker(shared)
-        listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(body, taker)
+        if self._decoder is not None:
+            return self._decoder.decode(body, shared)
+        listing: Listing[RowT | BadRow, KeyT] = self.query.form.decode(body)
         return listing
 
     async def _decoded(
@@ -311,17 +318,25 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         read_ahead()
         with request.scope:
             try:
-                request.answer = await self.query.get(request.start, request.size, most=LARGE_ANSWER)
+                answer = await self.query.get(request.start, request.size, most=LARGE_ANSWER)
             except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as an error of the group
                 request.error = exc
             else:
-                actual = len(request.answer.body)
+                actual = len(answer.body)
                 if request.reserved:
                     self._budget.held += actual - request.reserved
                     request.reserved = actual
                 self._typical_bytes = actual
+                request.answer = self._decode_ahead(request, answer)
             finally:
                 request.done.set()
+
+    def _decode_ahead(self, request: _Request, answer: Answer) -> Answer:
+        """Pass an answer to the second process if there is one; return what is left of it."""
+        if self._ahead is None or _has_many_objects(answer.body):
+            return answer
+        request.work = self._ahead.take(answer.body, self._proof.overlap_at(request.start))
+        return answer if request.work is None else msgspec.structs.replace(answer, body=b"")
 
     async def _answer(self, request: _Request) -> Answer:
         try:
@@ -335,11 +350,23 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             raise SourceError("The request for a page was cancelled before the page arrived.", code="closed")
         return request.answer
 
+    def _drop(self, request: _Request) -> None:
+        self._release(request)
+        if request.work is not None and self._ahead is not None:
+            self._ahead.give_up(request.work)
+
     def _release(self, request: _Request) -> None:
         """Cancel a request if it is under way, and return its bytes to the budget."""
         request.scope.cancel()
         self._budget.held -= request.reserved
         request.reserved = 0
+
+
+def _has_many_objects(body: bytes | bytearray) -> bool:
+    """Return whether an answer has more than about `MANY_OBJECTS` objects."""
+    # A sample of the bytes is enough, and takes an eighth of the time. No server knows which bytes.
+    sample = body[randrange(_STRIDE) :: _STRIDE]  # noqa: S311 - not for cryptography
+    return sample.count(b"{") * _STRIDE > MANY_OBJECTS
 
 
 class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):

@@ -14,7 +14,8 @@ from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, KeySet, ListedRow, Listing, ListingFormat, OutlineListing, Query
+from retrovue.importers.http.listing import BadRow, KeySet, ListedRow, Listing, ListingFormat, OutlineListing
+from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.jellyfin.parse import (
     JellyfinDraftMaker,
@@ -193,11 +194,11 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
         query = self.saved_since(self._kind.item_types, "", since_s)
         return query.form.decode((await query.get(0, 1)).body).total
 
-    def stamp(self, listing: Listing[Any, bytes], digest: bytes | None) -> bytes | None:
+    def stamp(self, listing: Listing[Any, bytes]) -> bytes | None:
         """Return the stamp of a page; None for one with items of several files, which no listing holds."""
         # An outline has no such items.
         several = not isinstance(listing, OutlineListing) and part_counts(listing.rows)  # none where they were taken
-        return None if several else digest
+        return None if several else listing.digest
 
     def parse_key(self, text: str) -> bytes | None:
         """Return the id that a text spells."""

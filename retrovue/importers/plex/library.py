@@ -10,7 +10,8 @@ from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
-from retrovue.importers.http.listing import BadRow, KeySet, ListingFormat, Query
+from retrovue.importers.http.listing import BadRow, KeySet, ListingFormat
+from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import OutlineRow, PlexFormat, RatingKeySet, Row, rating_key_number

@@ -540,7 +540,7 @@ class TestRowsAreTakenWhileTheyAreDecoded:
     def test_the_page_is_that_of_the_whole_answer(self, shared: int) -> None:
         found, page = self.taken(self.ROWS, shared)
         whole = listing(self.ROWS)
-        assert found.taken is not None
+        assert found.page is page
         assert (found.keys, found.rows) == (whole.keys, [])
         assert (found.size, found.total, found.offset) == (whole.size, whole.total, whole.offset)
         assert page == PlexDraftMaker("machine").page(whole.rows[shared:])
@@ -548,5 +548,5 @@ class TestRowsAreTakenWhileTheyAreDecoded:
     @pytest.mark.parametrize("spoiled", [{"ratingKey": "x"}, {"type": 3}, {"title": "a\0b"}])
     def test_an_answer_with_an_unusual_row_keeps_its_rows(self, spoiled: dict[str, Any]) -> None:
         found, _ = self.taken([*self.ROWS[:100], self.ROWS[100] | spoiled])
-        assert found.taken is None
+        assert found.page is None
         assert len(found.rows) == len(found.keys) == 101

@@ -1,0 +1,104 @@
+"""Decode an answer of a listing to its page and its stamp: without I/O, so that another process can do it."""
+
+from collections.abc import Iterable
+from typing import Any, Generic
+
+from msgspec import Struct, msgpack
+
+from retrovue.core.pages import AssetDraft, Page, Rejection
+from retrovue.importers.http.drafts import DraftMaker, PageTaker
+from retrovue.importers.http.listing import (
+    BadRow,
+    KeyT,
+    Listing,
+    ListingFormat,
+    OutlineListing,
+    OutlineT,
+    RowT,
+)
+from retrovue.importers.http.stamps import PageStamps
+
+
+class PageDecoder(Generic[RowT, OutlineT, KeyT]):
+    """Decodes the answers of the listing of one library. It can be pickled."""
+
+    def __init__(self, form: ListingFormat[RowT, OutlineT, KeyT], make: DraftMaker[RowT, OutlineT, KeyT]) -> None:
+        self.form = form
+        self.make = make
+        self.stamps = PageStamps(form.rows_name, make.shows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the decoders of msgspec, which can't be pickled."""
+        return PageDecoder, (self.form, self.make)
+
+    def decode(self, body: bytes | bytearray, shared: int | None) -> Listing[RowT | BadRow, KeyT]:
+        """Decode an answer with its digest; raises MalformedAnswer.
+
+        Its page is made of the rows after the ``shared`` first ones, unless one of them is unusual. With None no page
+        is made.
+        """
+        taker = None if shared is None else PageTaker(self.make, shared)
+        listing: Listing[RowT | BadRow, KeyT] = self.form.decode(body, taker)
+        keys = self._show_keys(listing) if taker is None or listing.page is None else taker.show_keys
+        listing.digest = self.stamps.of(body, keys)
+        return listing
+
+    def decode_usual(self, body: bytes | bytearray, shared: int) -> Listing[RowT | BadRow, KeyT] | None:
+        """Decode an answer to its page, as `decode`; None if one of its rows is unusual."""
+        taker = PageTaker(self.make, shared)
+        listing: Listing[RowT | BadRow, KeyT] | None = self.form.decode_usual(body, taker)
+        if listing is not None:
+            listing.digest = self.stamps.of(body, taker.show_keys)
+        return listing
+
+    def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
+        """Decode only what is needed to recognise the items of an answer, with its digest.
+
+        Returns None if it has to be decoded in full.
+        """
+        listing: OutlineListing[OutlineT, KeyT] | None = self.form.decode_outline(body)
+        if listing is not None:
+            listing.digest = self.stamps.of(body, self._show_keys(listing))
+        return listing
+
+    def _show_keys(self, listing: Listing[Any, KeyT]) -> Iterable[KeyT | None]:
+        return self.make.show_keys(listing.rows) if self.make.shows else ()
+
+
+class _Packed(Struct, array_like=True, gc=False):
+    """A decoded answer on its way from one process to another."""
+
+    keys: list[Any]
+    size: int | None
+    total: int | None
+    offset: int | None
+    digest: bytes | None
+    drafts: list[AssetDraft]
+    rejected: list[Rejection]
+    source_items: int
+
+
+_encoder = msgpack.Encoder()
+_decoder = msgpack.Decoder(_Packed)
+
+
+def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int) -> bytes:
+    """Decode an answer to its page, as `PageDecoder.decode`, and encode the result for `unpack`.
+
+    The result is empty if one of its rows is unusual: it has to be decoded where its rows are needed.
+    """
+    listing = decoder.decode_usual(body, shared)
+    if listing is None or listing.page is None:
+        return b""
+    page = listing.page
+    numbers = listing.size, listing.total, listing.offset
+    return _encoder.encode(
+        _Packed(listing.keys, *numbers, listing.digest, page.drafts, page.rejected, page.source_items)
+    )
+
+
+def unpack(packed: bytes) -> Listing[Any, Any]:
+    """Return the listing that `pack` has encoded."""
+    found = _decoder.decode(packed)
+    page = Page(found.drafts, found.rejected, found.source_items)
+    return Listing(found.keys, [], found.size, found.total, found.offset, found.digest, page)

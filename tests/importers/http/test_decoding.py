@@ -1,0 +1,249 @@
+"""The second process that decodes answers: its pages are those of one process, and whatever becomes of it, a listing is
+read to its end.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from retrovue.core.config import ONE_PROCESS
+from retrovue.core.pages import Page
+from retrovue.core.runs import FULL
+from retrovue.importers.http import decoding
+from retrovue.importers.http.decoder import PageDecoder, pack, unpack
+from retrovue.importers.http.decoder_process import ANSWER, HEAD, LENGTH
+from retrovue.importers.http.decoding import Decoding
+from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
+from retrovue.importers.jellyfin.rows import JellyfinFormat
+from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
+from retrovue.importers.plex.rows import PlexFormat
+from retrovue.simulator import GeneratedSection, album, artist, movie, track
+from tests.support import jellyfin
+from tests.support.plex import collection, listing, plex, series
+
+PAGE = 20
+FILMS = 50 * PAGE
+A_FEW = 5
+"""Pages that are read before something happens to the process: more than are requested ahead of its start."""
+
+
+@pytest.fixture(autouse=True)
+def any_listing_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoding, "rows_worth", 1)
+    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+
+
+async def read(then: Callable[[Decoding], None] = lambda _: None) -> tuple[list[Page], Decoding]:
+    """Read all pages; ``then`` is called after a few of them, when the second process takes answers or never will."""
+    pages: list[Page] = []
+    async with plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer):
+        async with importer.enumerate(collection(), FULL) as listed:
+            async for page in listed:
+                assert isinstance(page, Page)
+                pages.append(page)
+                if len(pages) == A_FEW:
+                    await importer.decoding.started.wait()
+                    then(importer.decoding)
+        process = importer.decoding
+    return pages, process
+
+
+async def read_alone(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
+    """Read all pages with one process."""
+    with monkeypatch.context() as alone:
+        alone.setattr(decoding, "_cores", lambda: 1)
+        async with plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer):
+            async with importer.enumerate(collection(), FULL) as listed:
+                pages = [page async for page in listed if isinstance(page, Page)]
+            assert importer.decoding.pid is None
+    assert sum(page.source_items for page in pages) == FILMS
+    return pages
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(156)
+class TestTwoProcesses:
+    async def test_read_the_same_pages_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pages, process = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert process.decoded > 0
+
+    async def test_a_process_that_is_killed(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def kill(process: Decoding) -> None:
+            assert process.is_ready
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+        pages, _ = await read(kill)
+        assert pages == await read_alone(monkeypatch)
+        assert caplog.text.count("isn't used any more. It has ended.") == 1
+
+    async def test_a_process_that_does_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(Decoding, "patience_s", 0.05)
+
+        def stop(process: Decoding) -> None:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGSTOP)
+
+        pages, process = await read(stop)
+        assert pages == await read_alone(monkeypatch)
+        assert "It hasn't decoded an answer in 0.05 s." in caplog.text
+        assert process.pid is not None
+        assert not is_running(process.pid)
+
+    async def test_a_process_of_another_version(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(decoding, "own_version", lambda: "0.0.1")
+        pages, process = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert process.decoded == 0
+        assert "It is of another version." in caplog.text
+
+    async def test_a_process_that_fails_says_why(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(decoding, "_MODULE", "retrovue.no_such_module")
+        pages, _ = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert "No module named retrovue.no_such_module" in caplog.text
+
+    @pytest.mark.parametrize("executable", ["/nowhere/python3", __file__.replace("test_decoding.py", "python3")])
+    async def test_a_process_that_cannot_be_started(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, executable: str
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", executable)
+        pages, process = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert process.pid is None
+        assert "No second process could be started" in caplog.text
+
+    async def test_it_ends_with_the_importer(self) -> None:
+        _, process = await read()
+        assert process.pid is not None
+        assert not is_running(process.pid)
+
+    async def test_it_ends_with_a_cancelled_importer(self) -> None:
+        processes: list[Decoding] = []
+        with anyio.CancelScope() as scope:
+
+            def cancel(process: Decoding) -> None:
+                processes.append(process)
+                scope.cancel()
+
+            await read(cancel)
+        (process,) = processes
+        assert process.pid is not None
+        assert not is_running(process.pid)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the environment of a process")
+    async def test_it_gets_no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RETROVUE_TOKEN", "canary")
+        environments: list[bytes] = []
+
+        def look(process: Decoding) -> None:
+            environments.append(Path(f"/proc/{process.pid}/environ").read_bytes())
+
+        await read(look)
+        assert b"PYTHONPATH=" in environments[0]
+        assert b"RETROVUE_" not in environments[0]
+
+    async def test_a_small_listing_is_not_worth_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Decoding, "rows_worth", FILMS)
+        async with plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer):
+            async with importer.enumerate(collection(), FULL) as listed:
+                assert [page async for page in listed]
+            assert importer.decoding.pid is None
+
+    @pytest.mark.parametrize("reason", ["one core", "not Python", "not wanted"])
+    async def test_no_process_is_started(self, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+        if reason == "one core":
+            monkeypatch.setattr(decoding, "_cores", lambda: 1)
+        elif reason == "not Python":
+            monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+        else:
+            monkeypatch.setenv(ONE_PROCESS, "1")
+        async with anyio.create_task_group() as tasks:
+            process = Decoding()
+            process.expect(FILMS, tasks)
+        assert process.pid is None
+        await process.aclose()
+
+
+ROWS_OF_A_SHOW = series(10, "A Show", studio="Acme")
+EPISODES = [row for row in ROWS_OF_A_SHOW if row["type"] == "episode"]
+FILM = movie(1, Genre=[{"tag": "Drama"}], Chapter=[{"tag": "One", "startTimeOffset": 0, "endTimeOffset": 9}])
+AN_ARTIST = artist(50, "The Band")
+TRACKS = [track(60 + number, album(55, AN_ARTIST, 1), number) for number in range(1, 4)]
+
+
+def plex_answer(rows: Sequence[Any], **container: Any) -> bytes:
+    return orjson.dumps({"MediaContainer": {"size": len(rows), "Metadata": rows} | container})
+
+
+class TestWhatIsPacked:
+    def check(self, decoder: PageDecoder[Any, Any, Any], body: bytes, shared: int = 0) -> None:
+        whole = decoder.decode(body, shared)
+        assert whole.page is not None
+        assert whole.page.drafts
+        assert unpack(pack(decoder, body, shared)) == whole
+
+    @pytest.mark.parametrize("shared", [0, 1])
+    @pytest.mark.parametrize("rows", [[FILM, movie(2)], TRACKS, [FILM | {"Media": []}, movie(3)]])
+    def test_pages_of_plex(self, rows: Sequence[Any], shared: int) -> None:
+        decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine"))
+        self.check(decoder, plex_answer(rows, totalSize=9, offset=3), shared)
+
+    def test_episodes_that_inherit_from_their_show(self) -> None:
+        shows = shows_of(listing(ROWS_OF_A_SHOW[:1]).rows)
+        assert shows
+        self.check(PageDecoder(PlexFormat(), PlexDraftMaker("machine", shows)), plex_answer(EPISODES))
+
+    def test_pages_of_jellyfin(self) -> None:
+        rows = jellyfin.a_series(3, "A Series")
+        of_series = series_of(jellyfin.listing(*[row for row in rows if row["Type"] == "Series"]).rows)
+        decoder = PageDecoder(JellyfinFormat(), JellyfinDraftMaker("machine", of_series))
+        episodes = [row for row in rows if row["Type"] == "Episode"]
+        self.check(decoder, orjson.dumps({"Items": episodes, "TotalRecordCount": 6, "StartIndex": 0}))
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            plex_answer([FILM, {"ratingKey": "x"}]),
+            plex_answer([FILM, FILM | {"title": "\0"}]),
+            plex_answer([FILM | {"year": "soon"}]),
+            plex_answer([FILM])[:-1],
+            b"[]",
+            b"",
+        ],
+    )
+    def test_an_unusual_answer_is_left_to_the_other_process(self, body: bytes) -> None:
+        assert pack(PageDecoder(PlexFormat(), PlexDraftMaker("machine")), body, 0) == b""
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD.pack(ANSWER, 1, 0, 5)[:-1], HEAD.pack(ANSWER, 1, 0, 5) + b"{"])
+def test_the_process_ends_with_its_input(sent: bytes) -> None:
+    command = [sys.executable, "-m", "retrovue.importers.http.decoder_process"]
+    done = subprocess.run(command, input=sent, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout) == LENGTH.size + LENGTH.unpack_from(done.stdout)[0]
