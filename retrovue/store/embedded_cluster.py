@@ -50,7 +50,7 @@ client_connection_check_interval = 500ms    # a killed client's locks are freed 
 shared_buffers = 256MB
 wal_level = minimal                         # nothing replicates: bulk loads into new tables skip the WAL
 max_wal_senders = 0
-max_wal_size = 2GB
+max_wal_size = 3GB                          # no checkpoint while a million assets are ingested: 1.2 GB of log
 checkpoint_timeout = 15min
 wal_compression = off                       # the wheels are built without lz4, and pglz costs more than it saves
 {durability}
