@@ -5,13 +5,11 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from retrovue.core.errors import RequestError, RetrovueError, SourceError, SourceUnreachable
 from retrovue.core.extras import needing
@@ -31,6 +29,7 @@ from retrovue.importers.http.answers import (
 from retrovue.importers.http.connections import Connections, NotConnected, Proof
 from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.refusals import Transient, refusal_of
+from retrovue.importers.http.retries import answered
 from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
@@ -46,16 +45,6 @@ Transport = httpx.AsyncBaseTransport
 _MAX_REDIRECTS = 3
 _SLOW_SECONDS = 10.0
 """Slower answers are logged."""
-
-
-class _BorrowedTransport(httpx.AsyncBaseTransport):
-    """A transport of the caller: closing the client doesn't close it."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._transport.handle_async_request(request)
 
 
 class HttpClient:
@@ -92,38 +81,40 @@ class HttpClient:
                 hint="Give the token alone, without quotes, blanks or line breaks.",
             )
         self._verify, self._ca_file, self._transport = verify, ca_file, transport
-        self._http: httpx.AsyncClient | None = None
+        self._http: Transport | None = None
+        self._headers = httpx.Headers(
+            {
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip" if policy.gzip else "identity",
+                "Connection": "keep-alive",
+                "User-Agent": f"python-httpx/{httpx.__version__}",
+                **dialect.headers,
+            }
+        )
         # httpx 0.28 leaks a pool slot for each request that is cancelled while it waits for one. No request waits,
         # because the pool has a connection for every turn.
         self._pace = pace or Pace()
         self._connections = Connections()
 
     async def __aenter__(self) -> Self:
-        policy = self.policy
-        self._http = httpx.AsyncClient(
+        # A client of httpx would add cookies, authentication and redirects, which aren't wanted here, to each request.
+        self._http = self._transport or httpx.AsyncHTTPTransport(
             verify=self._tls(),
-            transport=None if self._transport is None else _BorrowedTransport(self._transport),
             trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # Media servers close idle connections after 20 s; closing them earlier avoids a race.
             limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip" if policy.gzip else "identity",
-                **self.dialect.headers,
-            },
         )
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._http is not None:
+        # A transport of the caller's stays open.
+        if self._http is not None and self._transport is None:
             # Closing shuts down TLS on each connection, and a dead peer must not delay the end of a run.
             with anyio.move_on_after(1, shield=True):
                 await self._http.aclose()
-            self._http = None
+        self._http = None
 
     async def get(
         self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True, most: int | None = None
@@ -161,16 +152,9 @@ class HttpClient:
                     self._pace.struggled()
                 raise
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(policy.attempts),
-            wait=self._wait,
-            sleep=anyio.sleep,
-            reraise=True,
-        )
         with waiting_for_source(), anyio.move_on_after(policy.total_deadline_s):
             try:
-                return await retrying(attempt)
+                return await answered(attempt, policy)
             except Transient as exc:
                 raise exc.error from exc.__cause__
         error = last.error if last else None
@@ -183,13 +167,6 @@ class HttpClient:
     async def pause(self, number: int) -> None:
         """Wait before the next attempt, after attempt ``number`` gave no usable answer."""
         await anyio.sleep(min(self.policy.base_wait_s * 2 ** (number - 1), self.policy.max_wait_s))
-
-    def _wait(self, state: RetryCallState) -> float:
-        policy = self.policy
-        backoff = float(wait_random_exponential(multiplier=policy.base_wait_s, max=policy.max_wait_s)(state))
-        failed = state.outcome.exception() if state.outcome else None
-        asked = failed.retry_after if isinstance(failed, Transient) else None
-        return min(backoff if asked is None else max(asked, backoff), policy.max_wait_s)
 
     async def _attempt(
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int
@@ -358,13 +335,18 @@ class HttpClient:
         if http is None:
             raise RequestError("The importer has to be entered before it is used.", code="not_entered")
         timeout = httpx.Timeout(read_timeout_s or policy.read_timeout_s, connect=policy.connect_timeout_s)
+        sent = self._headers.copy()
+        sent.update(headers)
         with self._connections.tracing(connect=connect) as trace:
-            extensions = {"trace": trace}
+            request = httpx.Request(
+                method, url, headers=sent, extensions={"timeout": timeout.as_dict(), "trace": trace}
+            )
             try:
-                async with http.stream(
-                    method, url, headers=headers, timeout=timeout, extensions=extensions
-                ) as response:  # fmt: skip
+                response = await http.handle_async_request(request)
+                try:
                     yield response
+                finally:
+                    await response.aclose()
             except httpx.TransportError:
                 self._connections.proven = None
                 raise

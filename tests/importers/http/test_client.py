@@ -27,9 +27,9 @@ from retrovue.errors import (
 from retrovue.importers.base import IDENTITY_SETTING
 from retrovue.importers.http import connections
 from retrovue.importers.http.answers import BodyReader, retry_after_seconds
-from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.paging import WINDOW
+from retrovue.importers.http.retries import wait_s
 from retrovue.importers.http.settings import HttpPolicy, HttpSettings, read_settings
 from retrovue.importers.jellyfin import JellyfinImporter
 from retrovue.importers.plex import PlexImporter
@@ -268,8 +268,8 @@ class TestPatience:
 
     @pytest.mark.fault(9)
     def test_waits_differ(self) -> None:
-        client = HttpClient(PLEX, "http://plex.example", None, HttpPolicy(base_wait_s=1))
-        assert len({client._wait(_state(None)) for _ in range(20)}) > 1
+        policy = HttpPolicy(base_wait_s=1)
+        assert len({wait_s(policy, _state(None)) for _ in range(20)}) > 1
 
     @pytest.mark.fault(8, 9)
     async def test_all_tries_have_a_deadline_together(self) -> None:
@@ -290,8 +290,8 @@ class TestPatience:
 
     @pytest.mark.fault(8)
     def test_waits_heed_retry_after_up_to_the_cap(self) -> None:
-        client = HttpClient(PLEX, "http://plex.example", None, HttpPolicy(base_wait_s=0, max_wait_s=30))
-        waits = [client._wait(_state(asked)) for asked in (None, 5.0, 3600.0)]
+        policy = HttpPolicy(base_wait_s=0, max_wait_s=30)
+        waits = [wait_s(policy, _state(asked)) for asked in (None, 5.0, 3600.0)]
         assert waits == [0, 5, 30]
 
     @pytest.mark.parametrize(
