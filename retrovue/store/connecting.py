@@ -29,6 +29,8 @@ PATIENCE = 10.0
 """How long to retry while the server is starting or has no free connection, in seconds."""
 MARK = "retrovue.session"
 """The session setting that holds the mark of the connection to which the session belongs."""
+SESSION_MARK = f"current_setting('{MARK}', true)"
+"""The SQL of the mark of the session that executes a statement."""
 
 _log = logger(__name__)
 
@@ -168,8 +170,21 @@ class Connector:
         if mark != self.mark(connection):
             raise TransactionPooling
 
+    async def begin(self, connection: Any) -> None:
+        """Begin a transaction, in one round trip.
+
+        Raises TransactionPooling if the session has a mark other than that of its connection, and the errors of
+        asyncpg.
+        """
+        own = f"{SESSION_MARK} IS NOT DISTINCT FROM '{self.mark(connection)}'"
+        try:
+            await connection.execute(f"BEGIN; SELECT 1 / cast({own} AS integer)")
+        except asyncpg.DivisionByZeroError as exc:
+            await connection.execute("ROLLBACK;")
+            raise TransactionPooling from exc
+
     async def _require_session(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        mark, backend = await connection.fetchrow(f"SELECT current_setting('{MARK}', true), pg_backend_pid()")
+        mark, backend = await connection.fetchrow(f"SELECT {SESSION_MARK}, pg_backend_pid()")
         if mark:
             raise TransactionPooling
         if backend == connection.get_server_pid():

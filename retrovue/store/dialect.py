@@ -1,15 +1,18 @@
 """SQLAlchemy's dialect for asyncpg, without round trips whose answers are known, and with JSON as encoded bytes.
 
 SQLAlchemy's own dialect asks four questions on each engine's first connection, and pings in a transaction. That takes a
-dozen round trips for each engine and three for each transaction, and the database may be far away.
+dozen round trips for each engine and three for each transaction, and the database may be far away. It also begins a
+transaction with the first statement; here a transaction begins with BEGIN and the check of the session, in one message.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Connection
+from sqlalchemy.util import await_only
 
 from retrovue.store import url as of_database
 
@@ -20,6 +23,11 @@ class Dialect(PGDialect_asyncpg):
     """Uses what the server reports when a connection starts, and pings in one round trip."""
 
     supports_statement_cache = True
+
+    def __init__(self, begin: Callable[[Any], Awaitable[None]] | None = None, **options: Any) -> None:
+        """``begin`` begins a transaction on a connection of asyncpg; without it BEGIN does."""
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._begin = begin
 
     def initialize(self, connection: Connection) -> None:
         """Take what the server reports when a connection starts, and what `Connector` has set."""
@@ -43,6 +51,38 @@ class Dialect(PGDialect_asyncpg):
             return True
         finally:
             dbapi_connection.autocommit = False
+
+    def do_begin(self, dbapi_connection: Any) -> None:
+        """Begin a transaction, unless the connection is one without transactions."""
+        adapter = _adapter(dbapi_connection)
+        if not adapter.autocommit:
+            driver = adapter.driver_connection
+            await_only(driver.execute("BEGIN;") if self._begin is None else self._begin(driver))
+            adapter.autocommit = True  # It begins none of its own with the first statement.
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Commit the transaction."""
+        _end(_adapter(dbapi_connection), "COMMIT;")
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Roll the transaction back, if there is one."""
+        adapter = _adapter(dbapi_connection)
+        if not adapter.driver_connection.is_closed():
+            _end(adapter, "ROLLBACK;")
+
+
+def _adapter(connection: Any) -> Any:
+    """Return SQLAlchemy's adapter of a connection of asyncpg, also of one that the pool has lent."""
+    return getattr(connection, "dbapi_connection", connection)
+
+
+def _end(adapter: Any, how: str) -> None:
+    driver = adapter.driver_connection
+    try:
+        if driver.is_in_transaction():
+            await_only(driver.execute(how))
+    finally:
+        adapter.autocommit = False  # as its isolation level says
 
 
 def _in_binary(value: str | bytes) -> bytes:

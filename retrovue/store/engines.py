@@ -3,13 +3,13 @@
 Importing SQLAlchemy is half of the start of a command, so other modules import this one when they need an engine.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, AsyncTransaction, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from retrovue.core.logs import logger
@@ -27,6 +27,7 @@ def make_engine(url: URL, application_name: str, connector: Connector, **pool: A
     engine = create_async_engine(
         with_dialect(url),
         hide_parameters=True,
+        begin=connector.begin,
         connect_args={
             "server_settings": {"application_name": application_name},
             "async_creator_fn": connector,
@@ -46,11 +47,18 @@ def make_engine(url: URL, application_name: str, connector: Connector, **pool: A
 
 
 class EngineSession(Session, AsyncSession):
-    """An async session of SQLAlchemy that executes the store's own statements by its connection's driver."""
+    """An async session of SQLAlchemy that executes the store's own statements by its connection's driver.
 
-    def __init__(self, connection: AsyncConnection, driver: Any) -> None:
+    Its transactions are those of its connection, which SQLAlchemy's statements join.
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        # Bound to the engine it would return the connection at each commit.
         AsyncSession.__init__(self, bind=connection, expire_on_commit=False)
-        Session.__init__(self, driver)
+        Session.__init__(self, _driver_of(connection))
+        self.made = connection.info
+        self._connection = connection
+        self._begun: AsyncTransaction | None = None
 
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         """Execute a statement of the store, or one of SQLAlchemy with its options."""
@@ -58,29 +66,41 @@ class EngineSession(Session, AsyncSession):
             return await Session.execute(self, statement, params)
         return await AsyncSession.execute(self, statement, params, **options)
 
-    async def start(self, first: str, seconds: float) -> Any:
-        """Begin a transaction by a statement; see `Session.start`."""
-        await self.begin()
-        connection = await self.connection()
-        self.driver = (await connection.get_raw_connection()).driver_connection
-        self.made = connection.info
+    async def start(self, begin: Callable[[Any], Awaitable[None]], seconds: float) -> None:  # noqa: ARG002 - the dialect has it
+        """Begin a transaction; see `Session.start`."""
+        self._begun = await self._connection.begin()
+        # The connection was opened again if it had been lost before the transaction.
+        self.driver, self.made = _driver_of(self._connection), self._connection.info
         limit_statements(self.driver, seconds)
-        # SQLAlchemy sends BEGIN with its first statement. Statements of the driver would run outside of a transaction.
-        return (await connection.exec_driver_sql(first)).scalar_one()
 
     async def commit(self) -> None:
         """Commit the transaction."""
-        await AsyncSession.commit(self)
+        if self.in_transaction():
+            await AsyncSession.commit(self)
+        if self._begun is not None:
+            await self._begun.commit()
 
     async def rollback(self) -> None:
         """Roll the transaction back, if there is one."""
-        await AsyncSession.rollback(self)
+        if self.in_transaction():
+            await AsyncSession.rollback(self)
+        # After a commit that failed it isn't active any more, and still has to be rolled back.
+        if self._begun is not None and self._connection.get_transaction() is not None:
+            await self._begun.rollback()
+
+
+def _driver_of(connection: AsyncConnection) -> Any:
+    """Return the connection of asyncpg below one of SQLAlchemy that is open."""
+    opened = connection.sync_connection
+    return None if opened is None else opened.connection.driver_connection
 
 
 @asynccontextmanager
 async def session_over(connection: AsyncConnection) -> AsyncIterator[EngineSession]:
     """Open a session that keeps a connection until the block ends."""
-    # Bound to the engine it would return the connection at each commit.
-    driver = (await connection.get_raw_connection()).driver_connection
-    async with EngineSession(connection, driver) as session:
+    session = EngineSession(connection)
+    try:
         yield session
+    finally:
+        if session.in_transaction():
+            await session.close()

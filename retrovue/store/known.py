@@ -17,9 +17,10 @@ from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.collections import KEPT_ASSETS
+from retrovue.store.connecting import SESSION_MARK
 from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
 from retrovue.store.known_items import KnownItems
-from retrovue.store.statements import OWN, Session, text
+from retrovue.store.statements import OWN, Row, Session, text
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
 # 16 ms on each connection. A key has 48 bytes: source hash, canonical hash and stamp.
@@ -104,9 +105,10 @@ _OWE_CHANGED = text(
     FROM again WHERE asset.uuid = again.asset_uuid AND asset.state = 'new'
     """
 )
-_HELD = text(
+HELD = text(
     # In the order of an index, because EXISTS may read the table up to the first asset of the collection.
-    "SELECT now() AS began, (SELECT source_hash FROM asset WHERE collection_uuid = :id ORDER BY source_hash LIMIT 1)"
+    f"SELECT {SESSION_MARK} AS mark, now() AS began,"
+    " (SELECT source_hash FROM asset WHERE collection_uuid = :id ORDER BY source_hash LIMIT 1)"
     "  IS NOT NULL AS anything,"
     # This reads an index entry of each asset, most of which a sync of single items doesn't need.
     " CASE WHEN cast(:whole AS boolean)"
@@ -124,6 +126,9 @@ _HELD = text(
     "  AND ingest_outcome.status = 'ingested' AND coalesce(ingest_outcome.read, 'full') IN ('full', 'sweep')"
     "  ORDER BY ingest_start.started_at DESC LIMIT 1) AS discovered"
 )
+"""What a collection holds, ``:id``. Assets are counted only if ``:whole`` of it is read: only then unlisted assets can
+be recognised.
+"""
 
 
 class Other(Struct, frozen=True, gc=False):
@@ -156,7 +161,7 @@ class PageComparison(Struct):
 class Comparison(Struct):
     """Compares what is read of a collection with what it holds, and counts known and rejected drafts.
 
-    Call `load()` first, then for each page one of the other methods, and `reset()` when the source is read again.
+    Call `take_held()` first, then for each page one of the other methods, and `reset()` when the source is read again.
     """
 
     session: Session
@@ -212,12 +217,8 @@ class Comparison(Struct):
         """Whether there may be assets that the source doesn't list, after the whole listing."""
         return self.absent > 0 or self.unavailable > 0 or self.elsewhere > 0
 
-    async def load(self, session: Session, *, whole: bool) -> None:
-        """Read what the collection holds, in the caller's transaction.
-
-        Assets are counted only if the ``whole`` collection is read: only then unlisted assets can be recognised.
-        """
-        row = (await session.execute(_HELD, {"id": self.collection.id, "whole": whole})).one()
+    def take_held(self, row: Row) -> None:
+        """Take the row of `HELD`."""
         self.began = row.began
         self.known_pages, self.exceptions = frozenset(_hashes(row.pages)), frozenset(_hashes(row.exceptions))
         self.items = KnownItems(self.collection.id, _hashes(row.itemized))

@@ -17,7 +17,7 @@ from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import ItemKey, MappedPage, identity_hash
 from retrovue.store.following import FOLLOWERS
-from retrovue.store.known import Comparison
+from retrovue.store.known import HELD, Comparison
 from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
 from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, keeps_title, label_of, merge_result
 from retrovue.store.relinking import (
@@ -192,7 +192,8 @@ class Preview:
     async def open(self) -> None:
         """Read what the collection holds."""
         async with self._store.transaction(self.session, long=True) as session:
-            await self.comparison.load(session, whole=self.listed is not None)
+            bind = {"id": self.comparison.collection.id, "whole": self.listed is not None}
+            self.comparison.take_held((await session.execute(HELD, bind)).one())
 
     async def add(self, page: MappedPage, /) -> None:
         """Keep the keys and titles of a page."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 import anyio
 
 from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreUnavailable
-from retrovue.store.connecting import MARK, PATIENCE, Connector, connect_through
+from retrovue.store.connecting import PATIENCE, Connector, connect_through
 from retrovue.store.driver import LONG_STATEMENT_SECONDS, STATEMENT_SECONDS, Connect, connect_to
 from retrovue.store.failures import foreign, translate
-from retrovue.store.statements import Session
+from retrovue.store.statements import Parameters, Row, Session, Statement, limit_statements
 from retrovue.store.url import URL
 
 if TYPE_CHECKING:
@@ -49,8 +49,13 @@ class Transactions(Protocol):
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
+        temporary: bool = False,
     ) -> AbstractAsyncContextManager[Session]:
         """Run a block as one transaction; see `Store.transaction`."""
+        ...
+
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+        """Execute one statement that reads, without a transaction; see `Store.look`."""
         ...
 
 
@@ -185,17 +190,21 @@ class Store:
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
+        temporary: bool = False,
     ) -> AsyncIterator["EngineSession"]:
         """Run a block as one transaction: commit at its end, roll back if it raises.
 
         A cancellation during the commit waits for the server's answer, at most CLEANUP_SECONDS. ``on_commit`` is called
         after a successful commit, before a cancellation can take effect. Each statement has STATEMENT_SECONDS, or
-        LONG_STATEMENT_SECONDS with ``long``, which is meant for statements that work on whole collections.
+        LONG_STATEMENT_SECONDS with ``long``, which is meant for statements that work on whole collections. With
+        ``temporary`` the block writes only temporary tables, which end with the connection, so that a cancellation
+        doesn't wait for the commit.
 
         Raises StoreError for any error of the database, and CommitUnknown if the answer to COMMIT was lost.
         """
         if session is None:
-            async with self.session() as own, self.transaction(own, on_commit=on_commit, long=long) as current:
+            options = {"long": long, "temporary": temporary}
+            async with self.session() as own, self.transaction(own, on_commit=on_commit, **options) as current:
                 yield current
             return
         with translated():
@@ -206,7 +215,10 @@ class Store:
                 await clean_up(session.rollback)
                 raise
             try:
-                await self._commit(session, on_commit)
+                if temporary:
+                    await _commit_temporary(session)
+                else:
+                    await self._commit(session, on_commit)
             except StoreError:
                 # A refused commit ends the server's transaction, but not the session's, which can begin another one.
                 await clean_up(session.rollback)
@@ -223,9 +235,19 @@ class Store:
                 finally:
                     await clean_up(session.rollback)
 
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+        """Execute one statement that reads and returns one row, without a transaction: one round trip instead of three.
+
+        The row's column ``mark`` has to be `SESSION_MARK`. Raises what ``transaction`` raises.
+        """
+        with translated():
+            limit_statements(session.driver, STATEMENT_SECONDS)
+            row = (await session.execute(statement, params)).one()
+            self.connector.require_own(session.driver, row.mark)
+            return row
+
     async def _begin(self, session: Session, seconds: float) -> None:
-        mark = await session.start(f"SELECT current_setting('{MARK}', true)", seconds)
-        self.connector.require_own(session.driver, mark)
+        await session.start(self.connector.begin, seconds)
 
     async def _commit(self, session: Session, on_commit: Callable[[], None] | None) -> None:
         shield, done = anyio.CancelScope(shield=True), anyio.Event()
@@ -254,12 +276,25 @@ class Store:
             if error is None and not shield.cancelled_caught:
                 raise
         if error is not None:
-            known = translate(error)
-            if known is None or isinstance(known, StoreUnavailable):
-                raise CommitUnknown("The connection broke while the commit was under way.") from error
-            raise known from error
+            raise _not_committed(error) from error
         if shield.cancelled_caught:
             raise CommitUnknown("The commit wasn't answered before the process had to stop.")
+
+
+async def _commit_temporary(session: Session) -> None:
+    """Commit what ends with the connection. A cancellation leaves the connection unusable."""
+    try:
+        await session.commit()
+    except foreign() as exc:
+        raise _not_committed(exc) from exc
+
+
+def _not_committed(error: BaseException) -> StoreError:
+    """Return the error of a commit that was refused or not answered."""
+    known = translate(error)
+    if known is None or isinstance(known, StoreUnavailable):
+        return CommitUnknown("The connection broke while the commit was under way.")
+    return known
 
 
 @asynccontextmanager

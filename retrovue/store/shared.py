@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from retrovue.store.session import Store
-from retrovue.store.statements import Session
+from retrovue.store.statements import Parameters, Row, Session, Statement
 
 
 class SharedSession:
@@ -24,13 +24,20 @@ class SharedSession:
         *,
         on_commit: Callable[[], None] | None = None,
         long: bool = False,
+        temporary: bool = False,
     ) -> AsyncIterator[Session]:
         """Run a block as one transaction of the session, like `Store.transaction`, after those of other tasks."""
+        options = {"long": long, "temporary": temporary}
         async with (
             self._one_at_a_time,
-            self._store.transaction(session or self.session, on_commit=on_commit, long=long) as current,
+            self._store.transaction(session or self.session, on_commit=on_commit, **options) as current,
         ):
             yield current
+
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+        """Execute one statement that reads, like `Store.look`, after the transactions of other tasks."""
+        async with self._one_at_a_time:
+            return await self._store.look(session, statement, params)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ Nothing is locked while the source is waited for, and memory is bounded by one p
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from retrovue.store.drafts import (
     identity_hash,
     total_size,
 )
-from retrovue.store.known import Comparison, Other
+from retrovue.store.known import HELD, Comparison, Other
 from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
@@ -154,14 +154,23 @@ class Staging:
 
     async def open(self) -> None:
         """Create the tables, unless the connection has them, and read what the collection holds."""
-        async with self._store.transaction(self.session) as session:
-            await self.tables.make(session)
-            await self.comparison.load(session, whole=self.full)
+        of_collection = {"id": self.collection.id, "whole": self.full}
+        if self.tables.are_made(self.session):
+            held = await self._store.look(self.session, HELD, of_collection)
+        else:
+            async with self._temporarily() as session:
+                await self.tables.make(session)
+                held = (await session.execute(HELD, of_collection)).one()
+        self.comparison.take_held(held)
+
+    def _temporarily(self) -> AbstractAsyncContextManager[Session]:
+        """Begin a transaction that writes the temporary tables alone."""
+        return self._store.transaction(self.session, temporary=True)
 
     async def add(self, page: MappedPage, /) -> None:
         """Stage a page."""
         comparison = self.comparison
-        async with self._store.transaction(self.session) as session:
+        async with self._temporarily() as session:
             compared = await comparison.compare(session, page)
             if self.additions is not None:
                 await self.additions.take(session, page, compared.to_stage)
@@ -229,12 +238,12 @@ class Staging:
 
     async def known_items(self, items: Sequence[bytes]) -> list[bool]:
         """Return which of the items of a page, given by their fingerprints, are known."""
-        return await self.comparison.items.among(lambda: self._store.transaction(self.session), items)
+        return await self.comparison.items.among(self._temporarily, items)
 
     async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
         """Take a known page. Only its source URIs and rejections are used."""
         if rejected:
-            async with self._store.transaction(self.session) as session:
+            async with self._temporarily() as session:
                 await self._copy_rejections(session, rejected)
             self.comparison.reject(rejected)
         if self.listed is not None:
@@ -243,7 +252,7 @@ class Staging:
     async def end(self) -> None:
         """Take the end of the listing."""
         if self.listed is not None:
-            async with self._store.transaction(self.session) as session:
+            async with self._temporarily() as session:
                 await self.listed.flush(session)
                 await self._copy_pages(session)
 
@@ -291,7 +300,7 @@ class Staging:
 
     async def reset(self) -> None:
         """Delete the staged drafts, because the source is read again."""
-        async with self._store.transaction(self.session) as session:
+        async with self._temporarily() as session:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
         self.itemized = False

@@ -5,7 +5,7 @@ command's start to be imported.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -154,23 +154,19 @@ class Session:
         self.made: dict[Any, Any] = {}
         """What has been made on the connection, as long as it is open."""
 
-    async def start(self, first: str, seconds: float) -> Any:
-        """Begin a transaction by a statement, and return the one value that it gives.
-
-        Each statement of the transaction has so many seconds.
-        """
+    async def start(self, begin: Callable[[Any], Awaitable[None]], seconds: float) -> None:
+        """Begin a transaction by a function of the driver. Each statement of it has so many seconds."""
         limit_statements(self.driver, seconds)
-        await self.driver.execute("BEGIN")
-        return await self.driver.fetchval(first)
+        await begin(self.driver)
 
     async def commit(self) -> None:
         """Commit the transaction."""
-        await self.driver.execute("COMMIT")
+        await self.driver.execute("COMMIT;")
 
     async def rollback(self) -> None:
         """Roll the transaction back, if there is one."""
         if self.driver.is_in_transaction():
-            await self.driver.execute("ROLLBACK")
+            await self.driver.execute("ROLLBACK;")
 
     async def execute(self, statement: HasText, params: Parameters | Sequence[Parameters] | None = None) -> Result:
         """Execute a statement, once for each mapping of a sequence of ``params``; return its rows.

@@ -77,6 +77,10 @@ class StagingTables(Struct, frozen=True):
         """Return the name of one of the tables that pages are copied to."""
         return table + self.suffix
 
+    def are_made(self, session: Session) -> bool:
+        """Return whether the connection has the tables."""
+        return all(session.made.get((*group, self.suffix)) for group in self._groups())
+
     async def make(self, session: Session) -> None:
         """Create the tables that the connection doesn't have yet."""
         for group in self._groups():

@@ -28,9 +28,9 @@ async def test_round_trips(shared_store: Store) -> None:
     assert not [
         asked for asked in first if "version()" in asked or asked.startswith(("show ", "select current_schema"))
     ]
-    # A ping, the mark of the session and the statement are prepared once, and executed twice, but the two that the
-    # first transaction has prepared.
-    assert later == {"BEGIN;": 2, ";": 1, "(execute)": 6, "ROLLBACK;": 2}
+    begins = [trip for trip in later if trip.startswith("BEGIN; SELECT")]
+    # A ping and the statement are executed twice; the first transaction has prepared the statement.
+    assert later == {begins[0]: 2, ";": 1, "(execute)": 4, "ROLLBACK;": 2}
 
 
 async def test_what_is_known_without_asking(shared_store: Store) -> None:

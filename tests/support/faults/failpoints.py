@@ -20,7 +20,6 @@ import msgspec
 import pytest
 from anyio._backends import _asyncio
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import Engine
 
 from retrovue.cli import app
@@ -30,6 +29,7 @@ from retrovue.cli.entry import main
 from retrovue.importers import plex
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.store import engines, kept, opening
+from retrovue.store.dialect import Dialect
 from tests.support.statements import surround
 
 LOADED = (app, source, ingest, plex, opening, engines, httpcore, _asyncio)
@@ -89,7 +89,7 @@ class Failpoints:
         event.listen(Engine, "before_cursor_execute", before)
         event.listen(Engine, "after_cursor_execute", after)
         # SQLAlchemy's own event comes before the commit only; and of a COPY it knows nothing.
-        PGDialect_asyncpg.do_commit = self._around_commit(PGDialect_asyncpg.do_commit)  # type: ignore[method-assign]
+        Dialect.do_commit = self._around_commit(Dialect.do_commit)  # type: ignore[method-assign]
         asyncpg.Connection.copy_records_to_table = self._around_copy(asyncpg.Connection.copy_records_to_table)
 
     def _around_commit(self, commit: Callable[..., None]) -> Callable[..., None]:
