@@ -15,7 +15,7 @@ from retrovue.core.errors import CommitUnknown, RequestError, StoreError, StoreU
 from retrovue.store.connecting import PATIENCE, Connector, connect_through
 from retrovue.store.driver import LONG_STATEMENT_SECONDS, STATEMENT_SECONDS, Connect, connect_to
 from retrovue.store.failures import foreign, translate
-from retrovue.store.statements import Parameters, Row, Session, Statement, limit_statements
+from retrovue.store.statements import Parameters, Session, Statement, limit_statements
 from retrovue.store.url import URL
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Transactions(Protocol):
         """Run a block as one transaction; see `Store.transaction`."""
         ...
 
-    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Any:
         """Execute one statement that reads, without a transaction; see `Store.look`."""
         ...
 
@@ -235,7 +235,7 @@ class Store:
                 finally:
                     await clean_up(session.rollback)
 
-    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Any:
         """Execute one statement that reads and returns one row, without a transaction: one round trip instead of three.
 
         The row's column ``mark`` has to be `SESSION_MARK`. Raises what ``transaction`` raises.

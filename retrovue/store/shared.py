@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 
 from retrovue.store.session import Store
-from retrovue.store.statements import Parameters, Row, Session, Statement
+from retrovue.store.statements import Parameters, Session, Statement
 
 
 class SharedSession:
@@ -34,7 +35,7 @@ class SharedSession:
         ):
             yield current
 
-    async def look(self, session: Session, statement: Statement, params: Parameters) -> Row:
+    async def look(self, session: Session, statement: Statement, params: Parameters) -> Any:
         """Execute one statement that reads, like `Store.look`, after the transactions of other tasks."""
         async with self._one_at_a_time:
             return await self._store.look(session, statement, params)
