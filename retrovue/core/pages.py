@@ -27,11 +27,12 @@ class PartDraft(msgspec.Struct, frozen=True, gc=False):
     """The source's stamp of the file, which changes when the file is replaced; None if the source has none."""
 
 
-class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class AssetDraft(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One media version of a source item, as an importer describes it.
 
-    The constructor validates nothing; the guard of the importer validates each draft. The store writes the fields
-    before ``parts`` to columns with the same names.
+    The constructor validates nothing; the guard of the importer validates each draft. Name its arguments, because their
+    order may change. The store writes the fields before ``provider_ids``, except ``parts``, to columns with the same
+    names.
     """
 
     source_uri: str
@@ -39,6 +40,8 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     type: str
     """One of ``ASSET_TYPES``."""
     title: Annotated[str, msgspec.Meta(min_length=1)]
+    parts: tuple[PartDraft, ...]
+    """One or more files, in playing order."""
     show_title: str | None = None
     """The title of an episode's show, or the artist of a track's album."""
     season_number: Natural | None = None
@@ -74,8 +77,6 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
     """The number of the track's disc within the album."""
     track_number: Natural | None = None
     """The number of the track on its disc."""
-    parts: tuple[PartDraft, ...]
-    """One or more files, in playing order."""
     provider_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """Ids by provider: ``imdb``, ``tmdb``, ``tvdb``, ``plex``, …"""
     show_provider_ids: Mapping[str, str] | None = None

@@ -22,12 +22,16 @@ UNSEEN = "?"
 """The mark of the sidecars of an asset whose file couldn't be seen when an enricher asked for them."""
 
 _PARTS = AssetDraft.__struct_fields__.index("parts")
+_IDS = AssetDraft.__struct_fields__.index("provider_ids")
 _SPANS = AssetDraft.__struct_fields__.index("chapters")
 _SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
 
 
 Spans = tuple[bytes | None, bytes | None]
 """The chapters and the markers of a draft as JSON; None where it has none."""
+
+PLAIN = tuple(name for name in AssetDraft.__struct_fields__[:_IDS] if name != "parts")
+"""The fields of a draft that are stored unchanged, in columns with the same names."""
 
 
 class Refinement(NamedTuple):
@@ -99,6 +103,12 @@ def identity_hash(key: str) -> bytes:
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
+def plain_values(draft: AssetDraft) -> tuple[object, ...]:
+    """Return the values of the fields `PLAIN`."""
+    values = astuple(draft)
+    return values[:_PARTS] + values[_PARTS + 1 : _IDS]
+
+
 def draft_stamp(draft: AssetDraft, spans: Spans | None = None) -> bytes:
     """Return the hash of a draft's description without identities and warnings: 16 bytes (XXH3).
 
@@ -109,11 +119,11 @@ def draft_stamp(draft: AssetDraft, spans: Spans | None = None) -> bytes:
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
     parts = [(part.size_bytes, part.duration_ms, part.modified_s, part.stamp) for part in draft.parts]
     if spans is None:
-        rest = values[_PARTS + 1 : _SIDECARS]
+        rest = values[_IDS:_SIDECARS]
     else:
-        rest = (*values[_PARTS + 1 : _SPANS], *[None if text is None else orjson.Fragment(text) for text in spans])
+        rest = (*values[_IDS:_SPANS], *[None if text is None else orjson.Fragment(text) for text in spans])
     try:
-        encoded = orjson.dumps((values[1:_PARTS], parts, rest, *sidecars))
+        encoded = orjson.dumps((values[1:_PARTS] + values[_PARTS + 1 : _IDS], parts, rest, *sidecars))
     except TypeError:
         # The catalogue can't store such a value; staging refuses it.
         encoded = repr(draft).encode("utf-8", "surrogatepass")

@@ -10,16 +10,17 @@ from typing import Protocol
 from uuid import UUID
 
 import orjson
-from msgspec.structs import astuple, replace
+from msgspec.structs import replace
 
 from retrovue.core.errors import StoreError
 from retrovue.core.model import Collection, Enricher
-from retrovue.core.pages import AssetDraft, Rejection
+from retrovue.core.pages import Rejection
 from retrovue.core.runs import Mode
 from retrovue.core.text import storable
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
 from retrovue.store.drafts import (
+    PLAIN,
     ItemKey,
     MappedDraft,
     MappedPage,
@@ -27,6 +28,7 @@ from retrovue.store.drafts import (
     encoded_spans,
     file_stamp,
     identity_hash,
+    plain_values,
     total_size,
 )
 from retrovue.store.known import HELD, Comparison, Other
@@ -37,12 +39,10 @@ from retrovue.store.session import Transactions
 from retrovue.store.statements import Session, text
 from retrovue.store.temporary import StagingTables
 
-_PLAIN = AssetDraft.__struct_fields__[: AssetDraft.__struct_fields__.index("parts")]
-"""The fields of a draft that are staged unchanged: all before its parts."""
 _COLUMNS = (
     "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
     "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp",
-    "sidecar_stamp", "difference", "fields", "again", *_PLAIN,
+    "sidecar_stamp", "difference", "fields", "again", *PLAIN,
 )  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
 """The most bytes in the temporary tables of one collection: some 15 million new films."""
@@ -387,5 +387,5 @@ def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) ->
         difference.kind,
         orjson.dumps(difference.fields) if difference.fields else None,
         None if difference.again is None else orjson.dumps(difference.again),
-        *astuple(draft)[: len(_PLAIN)],
+        *plain_values(draft),
     )  # fmt: skip

@@ -127,6 +127,14 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
 
     def add_to_outline(self, row: OutlineRow, uri: str, outline: Outline) -> None:
         """Add the usable versions of an item."""
+        versions = row.versions
+        # Most items have one usable version, and most files one number.
+        if versions is not None and len(versions) == 1 and row.index_number_end is None and row.type in self.types:
+            source = versions[0]
+            if source.id and self.item_problem(row) is None and self.version_problem(source) is None:
+                outline.source_uris.append(self.version_uri(uri, source.id))
+                outline.source_paths.append((source.path or "",))
+                return
         for source in self.usable_versions(row, uri, outline.rejected):
             for number in _numbers(row, []):
                 outline.source_uris.append(self.version_uri(uri, source.id or "", number))
@@ -207,39 +215,43 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
         if len(studios) > 1:
             tags = {**tags, "studio": studios}
         video, audio = _streams_of(source)
+        # By position: msgspec takes 1.5 µs to find 35 names, as long as for all of a draft's values.
         return AssetDraft(
-            source_uri=self.version_uri(uri, source.id or "", number),
-            type=kind,
-            title=title,
-            parts=parts,
-            show_title=part_of.show_title,
-            season_number=part_of.season,
-            episode_number=part_of.episode,
-            year=year(row.year, warnings),
-            originally_aired=date(row.premiere_date, warnings),
-            runtime_ms=runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=_TICKS_PER_MS),
-            studio=studios[0] if studios else None,
-            content_rating=content_rating,
-            rating=stars,
-            container=source.container or None,
-            video_codec=video.codec or None,
-            audio_codec=audio.codec or None,
-            audio_channels=audio.channels,
-            video_resolution=resolution(video.width, video.height),
-            width=video.width,
-            height=video.height,
-            bitrate_kbps=None if source.bitrate is None else source.bitrate // 1000,
-            show_key=part_of.show_key,
-            show_year=part_of.show_year,
-            show_provider_ids=part_of.show_provider_ids,
-            artist=part_of.artist,
-            album=part_of.album,
-            disc_number=part_of.disc,
-            track_number=part_of.track,
-            provider_ids=_provider_ids(row),
-            tags=tags,
-            chapters=None if row.chapters is None or not own else chapters(row.chapters, warnings),
-            warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
+            self.version_uri(uri, source.id or "", number),
+            kind,
+            title,
+            parts,
+            part_of.show_title,
+            part_of.season,
+            part_of.episode,
+            year(row.year, warnings),
+            date(row.premiere_date, warnings),
+            runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=_TICKS_PER_MS),
+            None,  # edition
+            studios[0] if studios else None,
+            content_rating,
+            stars,
+            source.container or None,
+            video.codec or None,
+            audio.codec or None,
+            audio.channels,
+            resolution(video.width, video.height),
+            video.width,
+            video.height,
+            None if source.bitrate is None else source.bitrate // 1000,
+            part_of.show_key,
+            part_of.show_year,
+            part_of.artist,
+            part_of.album,
+            part_of.disc,
+            part_of.track,
+            _provider_ids(row),
+            part_of.show_provider_ids,
+            tags,
+            None if row.chapters is None or not own else chapters(row.chapters, warnings),
+            None,  # markers
+            None,  # sidecar_stamp
+            tuple(dict.fromkeys(warnings)) if warnings else (),
         )
 
     def _series_of(self, row: Row, number: int | None, warnings: list[str]) -> tuple[Membership, Show | None]:
@@ -321,7 +333,11 @@ def _streams_of(source: MediaSource) -> tuple[Stream, Stream]:
 
 
 def _provider_ids(row: Row) -> dict[str, str]:
-    return {name.lower(): text for name, text in (row.provider_ids or {}).items() if name and text}
+    found: dict[str, str] = {}  # without a comprehension, which takes as long again as what it does
+    for name, text in (row.provider_ids or {}).items():
+        if name and text:
+            found[name.lower()] = text
+    return found
 
 
 def _studios(row: Row) -> list[str]:

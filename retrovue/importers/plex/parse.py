@@ -70,6 +70,14 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
 
     def add_to_outline(self, row: OutlineRow, uri: str, outline: Outline) -> None:
         """Add the usable versions of an item."""
+        versions = row.versions
+        # Most items have one usable version of one file.
+        if versions is not None and len(versions) == 1 and row.type in self.types and not row.deleted_at:
+            media, parts = versions[0], versions[0].parts
+            if parts is not None and len(parts) == 1 and media.id is not None and self.version_problem(media) is None:
+                outline.source_uris.append(f"{uri}?media={media.id}")
+                outline.source_paths.append((parts[0].file or "",))
+                return
         for media in self.usable_versions(row, uri, outline.rejected):
             outline.source_uris.append(f"{uri}?media={media.id}")
             outline.source_paths.append(tuple([part.file or "" for part in media.parts or ()]))
@@ -140,41 +148,43 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         elif kind == "track":
             part_of = _album_of(row, warnings)
             years = row.parent_year if years is None else years
+        # By position: msgspec takes 1.5 µs to find 35 names, as long as for all of a draft's values.
         return AssetDraft(
-            source_uri=f"{uri}?media={media.id}",
-            type=kind,
-            title=title,
-            parts=parts,
-            show_title=part_of.show_title,
-            season_number=part_of.season,
-            episode_number=part_of.episode,
-            year=year(years, warnings),
-            originally_aired=_date(aired, warnings) if aired else None,
-            runtime_ms=runtime,
-            edition=row.edition_title or None,
-            studio=studio,
-            content_rating=content_rating,
-            rating=stars,
-            container=media.container or None,
-            video_codec=media.video_codec or None,
-            audio_codec=media.audio_codec or None,
-            audio_channels=media.audio_channels,
-            video_resolution=media.video_resolution or None,
-            width=media.width,
-            height=media.height,
-            bitrate_kbps=media.bitrate,
-            show_key=part_of.show_key,
-            show_year=part_of.show_year,
-            show_provider_ids=part_of.show_provider_ids,
-            artist=part_of.artist,
-            album=part_of.album,
-            disc_number=part_of.disc,
-            track_number=part_of.track,
-            provider_ids=provider_ids(row.guid, row.guids, warnings),
-            tags=tags,
-            chapters=None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
-            markers=None if row.markers is None else spans(row.markers, "type", "type", warnings),
-            warnings=tuple(dict.fromkeys(warnings)) if warnings else (),
+            f"{uri}?media={media.id}",
+            kind,
+            title,
+            parts,
+            part_of.show_title,
+            part_of.season,
+            part_of.episode,
+            year(years, warnings),
+            _date(aired, warnings) if aired else None,
+            runtime,
+            row.edition_title or None,
+            studio,
+            content_rating,
+            stars,
+            media.container or None,
+            media.video_codec or None,
+            media.audio_codec or None,
+            media.audio_channels,
+            media.video_resolution or None,
+            media.width,
+            media.height,
+            media.bitrate,
+            part_of.show_key,
+            part_of.show_year,
+            part_of.artist,
+            part_of.album,
+            part_of.disc,
+            part_of.track,
+            provider_ids(row.guid, row.guids, warnings),
+            part_of.show_provider_ids,
+            tags,
+            None if row.chapters is None else spans(row.chapters, "tag", "title", warnings),
+            None if row.markers is None else spans(row.markers, "type", "type", warnings),
+            None,  # sidecar_stamp
+            tuple(dict.fromkeys(warnings)) if warnings else (),
         )
 
     def _show_of(self, row: Row, warnings: list[str]) -> tuple[Membership, Show | None]:
