@@ -10,6 +10,8 @@ from retrovue.core.answers import ChangesRead
 from retrovue.core.bounds import LARGEST
 from retrovue.core.text import safe_text
 
+Spans = list[dict[str, Any]] | bytes
+"""Chapters or markers: objects, or the same as JSON, which costs a draft much less."""
 Natural = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 Big = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -83,16 +85,28 @@ class AssetDraft(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The show's ids by provider; None if the item has no show, or its ids are unknown."""
     tags: Mapping[str, list[str]] = msgspec.field(default_factory=dict[str, list[str]])
     """Tags by kind (``genre``, ``label``, ``collection``), in the source's order."""
-    chapters: list[dict[str, Any]] | None = None
-    """Each has ``title``, ``start_ms`` and ``end_ms``. None if the source doesn't report chapters."""
-    markers: list[dict[str, Any]] | None = None
-    """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers."""
+    chapters: Spans | None = None
+    """Each has ``title``, ``start_ms`` and ``end_ms``. None if the source doesn't report chapters. Only importers that
+    come with RetroVue may give JSON.
+    """
+    markers: Spans | None = None
+    """Each has ``type`` (intro, credits, …), ``start_ms`` and ``end_ms``. None if the source doesn't report markers.
+    JSON as for chapters.
+    """
     sidecar_stamp: str | None = None
     """A stamp of the sidecars (NFO files) beside the files. It changes when a sidecar is edited, added or removed;
     empty if there are none, None if the source doesn't tell.
     """
     warnings: tuple[str, ...] = ()
     """The codes of the values that were removed or corrected, such as ``bad_duration``."""
+
+
+def spans(given: Spans | None) -> list[dict[str, Any]] | None:
+    """Return chapters or markers as objects."""
+    if not isinstance(given, bytes):
+        return given
+    objects: list[dict[str, Any]] = msgspec.json.decode(given)
+    return objects
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

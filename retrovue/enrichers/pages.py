@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from retrovue.core.model import AttachedEnricher, Enricher, Source
-from retrovue.core.pages import AssetDraft
+from retrovue.core.pages import AssetDraft, spans
 from retrovue.enrichers.base import AssetView, Failure, MediaFile
 from retrovue.enrichers.fields import FIELDS, CheckedEnrichment, apply
 from retrovue.enrichers.guard import GuardedEnricher, class_of
@@ -129,6 +129,7 @@ class _Draft(Struct):
         parts = zip(self.local_paths, self.draft.parts, strict=True)
         files = tuple(MediaFile(path, part.size_bytes, part.duration_ms) for path, part in parts)
         values: dict[str, Any] = {name: getattr(self.draft, name) for name in _OF_DRAFTS}
+        values["chapters"], values["markers"] = spans(self.draft.chapters), spans(self.draft.markers)
         return AssetView(source_uri=self.draft.source_uri, files=files, type=self.draft.type, **values)
 
     def take(self, view: AssetView, answer: CheckedEnrichment | Failure | None, enricher: GuardedEnricher) -> None:

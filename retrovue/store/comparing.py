@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from retrovue.core.model import Enricher
-from retrovue.core.pages import AssetDraft
+from retrovue.core.pages import AssetDraft, spans
 from retrovue.store.drafts import UNSEEN, MappedDraft, MappedPage, file_stamp, total_size
 from retrovue.store.known import Other
 from retrovue.store.statements import Session, text
@@ -92,12 +92,18 @@ class SourceValues(NamedTuple):
 def source_values(mapped: MappedDraft, canonical_key: str) -> SourceValues:
     """Return the source's description in a draft."""
     draft = mapped.as_told
-    values = {column: getattr(draft, column) for column in _COLUMNS if column != "size_bytes"}
+    values = _values(draft)
     parts = [[part.size_bytes, part.duration_ms] for part in draft.parts]
     values["size_bytes"] = total_size(draft.parts)
-    refined = values if mapped.told is None else {column: getattr(mapped.draft, column, None) for column in _COLUMNS}
+    refined = values if mapped.told is None else _values(mapped.draft)
     by = {} if mapped.refinement is None else mapped.refinement.provenance
     return SourceValues(canonical_key, values, file_stamp(draft.parts), parts, draft.sidecar_stamp, refined, by)
+
+
+def _values(draft: AssetDraft) -> dict[str, Any]:
+    values = {column: getattr(draft, column) for column in _COLUMNS if column != "size_bytes"}
+    values["chapters"], values["markers"] = spans(draft.chapters), spans(draft.markers)
+    return values
 
 
 async def held_assets(session: Session, assets: Sequence[UUID]) -> dict[UUID, Any]:

@@ -27,7 +27,7 @@ _SPANS = AssetDraft.__struct_fields__.index("chapters")
 _SIDECARS = AssetDraft.__struct_fields__.index("sidecar_stamp")
 
 
-Spans = tuple[bytes | None, bytes | None]
+EncodedSpans = tuple[bytes | None, bytes | None]
 """The chapters and the markers of a draft as JSON; None where it has none."""
 
 PLAIN = tuple(name for name in AssetDraft.__struct_fields__[:_IDS] if name != "parts")
@@ -109,7 +109,7 @@ def plain_values(draft: AssetDraft) -> tuple[object, ...]:
     return values[:_PARTS] + values[_PARTS + 1 : _IDS]
 
 
-def draft_stamp(draft: AssetDraft, spans: Spans | None = None) -> bytes:
+def draft_stamp(draft: AssetDraft, spans: EncodedSpans | None = None) -> bytes:
     """Return the hash of a draft's description without identities and warnings: 16 bytes (XXH3).
 
     ``spans`` are its chapters and markers, if they are encoded already.
@@ -118,24 +118,22 @@ def draft_stamp(draft: AssetDraft, spans: Spans | None = None) -> bytes:
     # For a source that doesn't report sidecars, the stamp is the same as before sidecars were included.
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
     parts = [(part.size_bytes, part.duration_ms, part.modified_s, part.stamp) for part in draft.parts]
-    if spans is None:
-        rest = values[_IDS:_SIDECARS]
-    else:
-        rest = (*values[_IDS:_SPANS], *[None if text is None else orjson.Fragment(text) for text in spans])
     try:
-        encoded = orjson.dumps((values[1:_PARTS] + values[_PARTS + 1 : _IDS], parts, rest, *sidecars))
+        fragments = [None if text is None else orjson.Fragment(text) for text in spans or encoded_spans(draft)]
+        described = values[1:_PARTS] + values[_PARTS + 1 : _IDS]
+        encoded = orjson.dumps((described, parts, (*values[_IDS:_SPANS], *fragments), *sidecars))
     except TypeError:
         # The catalogue can't store such a value; staging refuses it.
         encoded = repr(draft).encode("utf-8", "surrogatepass")
     return xxhash.xxh3_128_digest(encoded)
 
 
-def encoded_spans(draft: AssetDraft) -> Spans:
+def encoded_spans(draft: AssetDraft) -> EncodedSpans:
     """Encode the chapters and markers of a draft. Raises TypeError for values that JSON doesn't have."""
     chapters, markers = draft.chapters, draft.markers
     return (
-        None if chapters is None else orjson.dumps(chapters),
-        None if markers is None else orjson.dumps(markers),
+        chapters if chapters is None or isinstance(chapters, bytes) else orjson.dumps(chapters),
+        markers if markers is None or isinstance(markers, bytes) else orjson.dumps(markers),
     )
 
 

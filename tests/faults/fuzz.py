@@ -217,6 +217,8 @@ def _holds_nul(draft: AssetDraft) -> str | None:
 def _nul_in(value: object) -> bool:
     if isinstance(value, str):
         return "\0" in value
+    if isinstance(value, bytes):  # JSON
+        return _nul_in(orjson.loads(value))
     if isinstance(value, dict):
         return any(_nul_in(key) or _nul_in(one) for key, one in value.items())
     return isinstance(value, list | tuple) and any(_nul_in(one) for one in value)

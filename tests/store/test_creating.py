@@ -3,10 +3,15 @@
 import datetime as dt
 from typing import Any
 
+import msgspec
+import orjson
 import pytest
+from msgspec.structs import replace
 
-from retrovue.core.pages import AssetDraft, PartDraft
-from retrovue.store.drafts import draft_stamp, identity_hash
+from retrovue.core.pages import AssetDraft, Page, PartDraft
+from retrovue.importers.drafts import draft_problem
+from retrovue.store.comparing import source_values
+from retrovue.store.drafts import MappedDraft, draft_stamp, encoded_spans, identity_hash
 from retrovue.store.session import Store
 from tests.support.library import Library, at, draft, execute, page, uri
 from tests.support.statements import statements
@@ -125,3 +130,18 @@ def test_stamps_stay_as_they_are() -> None:
     """Another stamp of the same draft would let the next sync compare every asset."""
     one = draft("a", **DESCRIBED, chapters=SPANS, markers=[])
     assert draft_stamp(one).hex() == "37e419a166e7bddb929ee003259aff08"
+
+
+def test_spans_in_json_are_the_same_as_objects() -> None:
+    """In stamps, and to what compares drafts and keeps pages; importers of other packages can't give them."""
+    objects = draft("a", **DESCRIBED, chapters=SPANS, markers=SPANS)
+    packed = replace(objects, chapters=orjson.dumps(SPANS), markers=orjson.dumps(SPANS))
+    assert draft_stamp(packed) == draft_stamp(objects)
+    assert draft_stamp(packed, encoded_spans(packed)) == draft_stamp(objects, encoded_spans(objects))
+    assert source_values(MappedDraft(packed, (at("a.mkv"),)), "").values == (
+        source_values(MappedDraft(objects, (at("a.mkv"),)), "").values
+    )
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(page(packed, objects)), type=Page)
+    assert kept.drafts == [packed, objects]
+    assert draft_problem(objects) is None
+    assert draft_problem(packed) is not None

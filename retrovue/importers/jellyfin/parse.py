@@ -7,8 +7,7 @@ the catalogue keeps one asset and finds it by all of its numbers.
 import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
@@ -17,7 +16,6 @@ from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (
     FIRST_YEAR,
     LAST_YEAR,
-    LONGEST_MS,
     NO_MEMBERSHIP,
     DraftMaker,
     Membership,
@@ -31,8 +29,8 @@ from retrovue.importers.http.drafts import (
     year,
 )
 from retrovue.importers.http.listing import BadRow, ListedRow
+from retrovue.importers.jellyfin.chapters import TICKS_PER_MS, chapters
 from retrovue.importers.jellyfin.rows import (
-    Chapter,
     MediaSource,
     NamedRow,
     OutlineRow,
@@ -51,9 +49,6 @@ Parts = Mapping[bytes, Sequence[MediaSource] | None]
 LONGEST_RANGE: Final = 50
 """The most episodes in one file. Larger ranges are taken for errors."""
 
-_TICKS_PER_MS = 10_000
-_TICKS_TOO_LATE = (LONGEST_MS + 1) * _TICKS_PER_MS
-_start = itemgetter(0)
 _REMOTE = frozenset({"http", "rtmp", "rtsp", "udp", "rtp", "ftp"})
 """The protocols by which a server fetches what is no file (MediaProtocol.cs)."""
 _NOBODY = NamedRow()
@@ -226,7 +221,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             part_of.episode,
             year(row.year, warnings),
             date(row.premiere_date, warnings),
-            runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=_TICKS_PER_MS),
+            runtime_ms(parts, row.run_time_ticks, None, warnings, per_ms=TICKS_PER_MS),
             None,  # edition
             studios[0] if studios else None,
             content_rating,
@@ -289,7 +284,7 @@ def _album_of(row: Row, warnings: list[str]) -> Membership:
 
 
 def _part(file: MediaSource, warnings: list[str]) -> PartDraft:
-    length = milliseconds(file.run_time_ticks, warnings, per_ms=_TICKS_PER_MS)
+    length = milliseconds(file.run_time_ticks, warnings, per_ms=TICKS_PER_MS)
     return PartDraft(file.path or "", file.size, length, None, file_stamp(file))
 
 
@@ -379,22 +374,3 @@ def date(text: str | None, warnings: list[str]) -> dt.date | None:
             return moment.date()
     warnings.append("bad_date")
     return None
-
-
-def chapters(found: Sequence[Chapter], warnings: list[str]) -> list[dict[str, Any]]:
-    """Convert chapters to milliseconds. Each ends where the next one begins; the last one's end is open."""
-    starts: list[tuple[int, str | None]] = []
-    for chapter in found:
-        ticks = chapter.start_position_ticks
-        if type(ticks) is int and 0 <= ticks < _TICKS_TOO_LATE:
-            starts.append((ticks // _TICKS_PER_MS, chapter.name))
-        else:
-            warnings.append("bad_span")
-    starts.sort(key=_start)
-    spans: list[dict[str, Any]] = []
-    end: int | None = None
-    for start, title in reversed(starts):
-        spans.append({"title": title, "start_ms": start, "end_ms": end})
-        end = start
-    spans.reverse()
-    return spans

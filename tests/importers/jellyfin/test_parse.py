@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrovue.core.pages import AssetDraft, Page, Rejection
+from retrovue.core.pages import AssetDraft, Page, Rejection, spans
 from retrovue.errors import MalformedAnswer
 from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import BadRow
@@ -130,7 +130,7 @@ class TestItems:
         assert (draft.studio, draft.content_rating, draft.rating) == ("UGC", "R", 8.3)
         assert draft.provider_ids == {"imdb": "tt0211915", "tmdb": "194", "tmdbcollection": "5"}
         assert draft.tags == {"genre": ["Comedy", "Romance"], "label": ["Late"], "studio": ["UGC", "Victoires"]}
-        assert draft.chapters == [
+        assert spans(draft.chapters) == [
             {"title": "One", "start_ms": 0, "end_ms": 1000},
             {"title": "Two", "start_ms": 1000, "end_ms": None},
         ]
@@ -149,7 +149,7 @@ class TestItems:
         assert page.source_items == 1
 
     def test_a_listing_without_chapters_does_not_say_that_there_are_none(self) -> None:
-        assert only_draft(movie(1)).chapters == []
+        assert spans(only_draft(movie(1)).chapters) == []
         assert only_draft(movie(1, Chapters=None)).chapters is None
 
     def test_ids_with_dashes_and_capitals_are_the_same_ids(self) -> None:
@@ -406,8 +406,25 @@ class TestValues:
     def test_chapters_that_cannot_be(self) -> None:
         chapters = [{"StartPositionTicks": -1}, {"StartPositionTicks": 50_000}, {"Name": "x"}]
         draft = only_draft(movie(1, Chapters=chapters))
-        assert draft.chapters == [{"title": None, "start_ms": 5, "end_ms": None}]
+        assert spans(draft.chapters) == [{"title": None, "start_ms": 5, "end_ms": None}]
         assert draft.warnings == ("bad_span",)
+
+    def test_chapters_are_json_unless_a_title_has_to_be_repaired(self) -> None:
+        named = [{"StartPositionTicks": 30_000, "Name": '"É\\u0041"'}, {"StartPositionTicks": 0, "Name": None}]
+        expected = [
+            {"title": None, "start_ms": 0, "end_ms": 3},
+            {"title": '"É\\u0041"', "start_ms": 3, "end_ms": None},
+        ]
+        assert only_draft(movie(1, Chapters=named)).chapters == orjson.dumps(expected)
+        for name, title, warning in (("a\0b", "ab", "nul_removed"), ("\ufffd", "\ufffd", None)):
+            draft = only_draft(movie(1, Chapters=[{"StartPositionTicks": 0, "Name": name}]))
+            assert draft.chapters == [{"title": title, "start_ms": 0, "end_ms": None}]
+            assert draft.warnings == (() if warning is None else (warning,))
+        row = orjson.dumps(movie(1, Chapters=[{"StartPositionTicks": 0, "Name": "QQQ"}]))
+        body = b'{"Items":[%b],"TotalRecordCount":1}' % row.replace(b"QQQ", b"\xff")
+        (draft,) = JellyfinDraftMaker("server").page(decode_listing(body).rows).drafts
+        assert draft.chapters == [{"title": "\ufffd", "start_ms": 0, "end_ms": None}]
+        assert draft.warnings == ("text_replaced",)
 
     def test_nul_is_removed_from_text(self) -> None:
         page = page_of(movie(1, "Nul\0l", file="/a.mkv", Genres=["a\0b"]), movie(2, "Sibling"))
