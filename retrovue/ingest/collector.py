@@ -70,6 +70,8 @@ class Collector:
         self._started = perf_counter()
         self._unfinished = {collection.id: collection for collection in expected}
         self._outcomes: list[CollectionOutcome] = []
+        self._outcome_of: dict[UUID, CollectionOutcome] = {}
+        """The same, by the ids of the collections."""
         self._enrichments: dict[UUID, Callable[[], Enriched]] = {}
         self._published = 0
         self._final: IngestSummary | None = None
@@ -111,11 +113,12 @@ class Collector:
 
     def _take(self, outcome: CollectionOutcome) -> None:
         self._outcomes.append(outcome)
+        self._outcome_of[outcome.collection.id] = outcome
         self.feed.add(CollectionFinished(outcome))
 
     def outcome_of(self, collection: Collection) -> CollectionOutcome | None:
         """Return a collection's outcome; None if it has none yet."""
-        return next((outcome for outcome in self._outcomes if outcome.collection.id == collection.id), None)
+        return self._outcome_of.get(collection.id)
 
     def publish(self) -> None:
         """Log the outcomes since the last call, and add them to the metrics.

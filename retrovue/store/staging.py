@@ -260,8 +260,8 @@ class Staging:
         """Empty the tables, in the caller's transaction."""
         await self.tables.empty(
             session,
-            staged=bool(self.staged),
-            rejected=bool(self.comparison.rejected),
+            staged=self.staged,
+            rejected=self.comparison.rejected,
             keys=self.relinks and bool(self.staged),
             listed=self.listed is not None,
             lost=self.may_have_lost,

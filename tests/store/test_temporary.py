@@ -1,0 +1,36 @@
+"""The temporary tables of a connection: few rows are deleted, and many are truncated."""
+
+from itertools import pairwise
+
+import pytest
+
+from retrovue.store import temporary
+from retrovue.store.session import Store
+from retrovue.store.statements import Session, text
+from retrovue.store.temporary import StagingTables
+
+pytestmark = pytest.mark.anyio
+
+_FORTY = text("INSERT INTO plan SELECT number, 'created' FROM generate_series(1, 40) AS number")
+
+
+async def test_deleted_rows_are_bounded(shared_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary, "MOST_DEAD", 100)
+    tables = StagingTables(refinements=False, syncing=False)
+    files: list[int] = []
+    async with shared_store.session() as session:
+        for _ in range(6):
+            async with shared_store.transaction(session):
+                await tables.make(session)
+                await session.execute(_FORTY)
+                await _empty(tables, session, staged=40)
+                assert (await session.execute(text("SELECT count(*) FROM plan"))).scalar_one() == 0
+                found = await session.execute(text("SELECT cast(pg_relation_filenode('plan') AS bigint)"))
+                files.append(found.scalar_one())
+    # Every third time the tables get new files.
+    assert [before == after for before, after in pairwise(files)] == [True, False, True, True, False]
+
+
+async def _empty(tables: StagingTables, session: Session, *, staged: int) -> None:
+    others = dict.fromkeys(("keys", "listed", "lost", "touched", "pages"), False)
+    await tables.empty(session, staged=staged, rejected=0, **others)
