@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from retrovue.core.verdicts import CREATED_SHOWN
-from retrovue.store.plan import MAKE_PLAN, label_of
+from retrovue.store.plan import MAKE_PLAN, NO_GUESSING, label_of
 from retrovue.store.staging import CARRIED, Staging
 from retrovue.store.statements import OWN, Row, Session, Statement, text
 
@@ -16,10 +16,18 @@ Planned = Literal["all", "some", "nothing"]
 """Which drafts have rows in the plan. Those without one are created."""
 
 _CARRIED = ", ".join(CARRIED)
+_AS_CREATED = f"'created' AS verdict, {label_of('staged')} AS label, source_uri, cast(NULL AS text) AS holder"
+# Also lists the first drafts, and does what NO_GUESSING does: a small collection has one round trip instead of three.
 _LOOK = text(
-    """
-    SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :collection) AS held,
-        (SELECT count(*) > count(DISTINCT canonical_hash) FROM staged) AS repeated
+    f"""
+    WITH look AS MATERIALIZED (
+        SELECT EXISTS (SELECT FROM asset WHERE collection_uuid = :collection) AS held,
+            (SELECT count(*) > count(DISTINCT canonical_hash) FROM staged) AS repeated,
+            set_config('enable_nestloop', 'off', true) AS joins
+    )
+    SELECT held, repeated, {_AS_CREATED}
+    FROM look CROSS JOIN (SELECT * FROM staged WHERE seq < {CREATED_SHOWN} LIMIT {CREATED_SHOWN}) AS staged
+    ORDER BY seq
     """
 )
 _PLAN_DUPLICATES = text(
@@ -34,7 +42,7 @@ _UNPLANNED = "NOT EXISTS (SELECT FROM plan WHERE plan.seq = staged.seq)"
 # The inner limit ends the search behind the first drafts, which were staged first.
 _FIRST = text(
     f"""
-    SELECT 'created' AS verdict, {label_of("staged")} AS label, source_uri, cast(NULL AS text) AS holder
+    SELECT {_AS_CREATED}
     FROM (SELECT * FROM staged WHERE seq < cast(:among AS integer) LIMIT :among) AS staged
     WHERE {_UNPLANNED} ORDER BY seq LIMIT {CREATED_SHOWN}
     """
@@ -100,21 +108,24 @@ _CREATE_ENRICHED = {True: _create_enriched(*_ALL), False: _create_enriched(*_OTH
 _CREATE_PARTS = {True: _create_parts(_ALL[0], f"{_ALL[1]} OR {_FOLLOWED}"), False: _create_parts(*_OTHERS)}
 
 
-async def plan(session: Session, staging: Staging) -> Planned:
-    """Plan the verdicts of the staged drafts, and return which have one.
+async def plan(session: Session, staging: Staging) -> tuple[Planned, Sequence[Row]]:
+    """Plan the verdicts of the staged drafts; return which have one and, if none has, the first ones for the list.
 
-    Page enrichers tell about the planned drafts what they have changed, so they need a plan of all.
+    There is at least one draft. Page enrichers tell about the planned drafts what they have changed, so they need a
+    plan of all. From here to the end of the transaction nested loops are switched off.
     """
     bind = {"collection": staging.collection.id}
     if not staging.comparison.anything_known and not staging.enrichers.refined_by:
-        found = (await session.execute(_LOOK, bind)).one()
-        if not found.held:
-            if not found.repeated:
-                return "nothing"
+        first = (await session.execute(_LOOK, bind)).all()
+        if not first[0].held:
+            if not first[0].repeated:
+                return "nothing", first
             await session.execute(_PLAN_DUPLICATES)
-            return "some"
+            return "some", ()
+    else:
+        await session.execute(NO_GUESSING)
     await session.execute(MAKE_PLAN, {**bind, "syncing": staging.comparison.mode == "sync"})
-    return "all"
+    return "all", ()
 
 
 async def first_created(session: Session, planned: int) -> Sequence[Row]:

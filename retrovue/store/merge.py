@@ -162,15 +162,18 @@ class _Merge:
         self._run = run
         self._bind: dict[str, Any] = {"collection": staging.collection.id}
         self._planned: Planned = "all"
+        self._first: Sequence[Row] = ()
+        """The first drafts, if none is planned."""
         self.has_followed = False
         """Whether any asset has followed its item."""
 
     async def carry_out(self, policy: RemovalPolicy) -> MergeResult:
         session, staging = self._session, self._staging
         syncing = staging.comparison.mode == "sync"
-        await session.execute(NO_GUESSING)
         if staging.staged:
-            self._planned = await plan(session, staging)
+            self._planned, self._first = await plan(session, staging)
+        else:
+            await session.execute(NO_GUESSING)
         lost = await self._find_lost()
         relinks = await self._relink() if lost else NOTHING_RELINKED
         removals = await self._find_removals(relinks) if lost and staging.listed is not None else NO_REMOVALS
@@ -247,7 +250,7 @@ class _Merge:
         if self._planned != "all":
             planned = sum(totals.values())
             totals["created"] = self._staging.staged - planned
-            rows += await first_created(self._session, planned)
+            rows += self._first or await first_created(self._session, planned)
         return totals, _entries(rows, self._staging.comparison.mode)
 
     async def _add(self, totals: Mapping[str, int]) -> None:
