@@ -62,15 +62,30 @@ _RESTORED = """
     ) THEN 'enriching' ELSE 'new' END
 """
 _AFTER = {"approved": "'ready'", "retired": "'retired'", "unretired": _RESTORED}
+_MOSTLY = {"approved": "ready", "retired": "retired", "unretired": "new"}
+"""The state that most assets have after a decision."""
 
+_LABELLED = ("show_title", "album", "season_number", "episode_number", "disc_number", "track_number", "edition")
+# Most films have nothing but a title; to join the parts takes ten times as long.
+_LABEL = f"""
+    CASE WHEN {" AND ".join(f"asset.{part} IS NULL" for part in _LABELLED)} THEN asset.title
+    ELSE {label_of("asset")} END
+"""
 _TABLE = text(
     "CREATE TEMPORARY TABLE decided (uuid uuid, collection_uuid uuid, title text, before text, after text)"
     " ON COMMIT DROP"
 )
+_FIELDS = "jsonb_build_object('state', jsonb_build_array({before}, {after}))"
+# What most rows tell is made once, and not for each row.
 _RECORD = text(
     INSERT_CHANGES.format(
-        rows="SELECT uuid, collection_uuid, title, :what, cast(NULL AS uuid), :by,"
-        " jsonb_build_object('state', jsonb_build_array(before, after)) FROM decided"
+        rows=f"""
+        SELECT uuid, collection_uuid, title, :what, cast(NULL AS uuid), :by,
+            CASE WHEN before = :before AND after = :after
+                THEN (SELECT {_FIELDS.format(before="cast(:before AS text)", after="cast(:after AS text)")})
+                ELSE {_FIELDS.format(before="before", after="after")} END
+        FROM decided
+        """
     )
 )
 
@@ -132,7 +147,7 @@ async def decide(
                         UPDATE asset SET updated_at = now(), (state, approved_for_broadcast) = (
                             SELECT after, after = 'ready' FROM (SELECT {after} AS after) AS decision
                         ) WHERE {where} AND asset.state = :before{alive}
-                        RETURNING asset.uuid, asset.collection_uuid, {label_of("asset")}, :before, asset.state
+                        RETURNING asset.uuid, asset.collection_uuid, {_LABEL}, :before, asset.state
                     ) INSERT INTO decided SELECT * FROM moved
                     """
                 ),
@@ -151,7 +166,8 @@ async def decide(
     changes = tuple(StateChange(*row) for row in await session.execute(text(listing), bind)) if fitting else ()
     if not dry_run and fitting:
         await lock_feed(session)
-        await session.execute(_RECORD, {"what": decision, "by": by})
+        mostly = {"before": max(states, key=lambda state: counts.get(state, 0)), "after": _MOSTLY[decision]}
+        await session.execute(_RECORD, {"what": decision, "by": by, **mostly})
     return Decided(sum(counts.values()), fitting, counts, changes)
 
 
