@@ -6,10 +6,13 @@ import sys
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_MMAP_THRESHOLD = -3
-"""``M_MMAP_THRESHOLD`` of ``malloc.h``."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of ``malloc.h``."""
 _LARGE_BLOCK = 256 << 10
 """The size in bytes from which a block counts as large. A page of a listing and the copies of it are large."""
+
+_SPARE = 16 << 20
+"""The size in bytes of the free memory behind all small blocks that the process keeps: that of some pages' values."""
 
 
 def ignore_signals() -> None:
@@ -22,7 +25,9 @@ def return_large_blocks() -> None:
     """Make the allocator of glibc map each large block separately, and return it to the system when it is freed.
 
     glibc begins like that, but after the first large block it places the next ones among small ones, where few of them
-    can be returned: over a thousand pages the process grows by a sixth. Other allocators aren't changed.
+    can be returned: over a thousand pages the process grows by a sixth. Of the small ones `_SPARE` bytes are kept:
+    otherwise each page of a listing gives them back, and gets them again by hundreds of page faults. Other allocators
+    aren't changed.
     """
     import ctypes
 
@@ -31,6 +36,7 @@ def return_large_blocks() -> None:
     except (OSError, AttributeError, TypeError):
         return  # not glibc: nothing to set
     set_option(_MMAP_THRESHOLD, _LARGE_BLOCK)
+    set_option(_TRIM_THRESHOLD, _SPARE)
 
 
 def leave(status: int) -> NoReturn:

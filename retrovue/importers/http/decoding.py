@@ -35,6 +35,11 @@ _PIPE_BYTES: Final = 1 << 20
 _LAST_WORDS: Final = 2000
 """The most bytes of what it writes to standard error that are logged."""
 
+_ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": f"{64 << 20}", "MALLOC_TRIM_THRESHOLD_": f"{128 << 20}"}
+"""Settings of glibc by which the process keeps its memory: it needs as much for the next answer, and each page of it
+that was given back costs a fault when it is used again.
+"""
+
 _log = logger(__name__)
 
 
@@ -186,7 +191,8 @@ class Decoding(asyncio.SubprocessProtocol):
             return
         self._is_possible = False
         # It gets no secret, and imports the same files as this process.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
+        given = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
+        environment = _ALLOCATOR | given
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         pipe = asyncio.subprocess.PIPE
         try:

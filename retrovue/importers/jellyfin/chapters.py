@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-import orjson
+import msgspec
 
 from retrovue.core.pages import Spans
 from retrovue.importers.http.drafts import LONGEST_MS
@@ -13,6 +13,7 @@ from retrovue.importers.jellyfin.rows import Chapter
 TICKS_PER_MS: Final = 10_000
 _TICKS_TOO_LATE = (LONGEST_MS + 1) * TICKS_PER_MS
 _start = itemgetter(0)
+_encode = msgspec.json.Encoder().encode
 _NUL, _REPLACEMENT = b"\\u0000", "\ufffd".encode()
 """What a title that has to be repaired, or was, holds in JSON."""
 
@@ -36,7 +37,7 @@ def chapters(found: Sequence[Chapter], warnings: list[str]) -> Spans:
         spans.append({"title": title, "start_ms": start, "end_ms": end})
         end = start
     spans.reverse()
-    text = orjson.dumps(spans)
+    text = _encode(spans)
     # Most texts need no search.
     usual = text.isascii() and b"\\" not in text
     return text if usual or not (_NUL in text or _REPLACEMENT in text) else spans
