@@ -10,6 +10,7 @@ import ssl
 import zlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -263,6 +264,7 @@ def _in_words(exc: BaseException) -> str:
     return "it was closed" if isinstance(exc, httpx.NetworkError) else type(exc).__name__
 
 
+@lru_cache(8)
 def seconds_of(date: str | None) -> int | None:
     """Return the time in a header, in seconds since 1970; None if there is none."""
     if date is None:

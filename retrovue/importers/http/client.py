@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import httpx
@@ -31,6 +31,7 @@ from retrovue.importers.http.pace import CEILING, Pace
 from retrovue.importers.http.refusals import Transient, refusal_of
 from retrovue.importers.http.retries import answered
 from retrovue.importers.http.settings import Dialect, HttpPolicy
+from retrovue.importers.http.targets import target_of
 from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
 
@@ -224,14 +225,15 @@ class HttpClient:
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, cap: int, connect: bool = True
     ) -> Answer:
         """Make a request and follow redirects; raises NotConnected if it needs a connection and may not ``connect``."""
-        url = self._url(path, params)
+        url, target = self._address(path, params)
         for _ in range(_MAX_REDIRECTS + 1):
             headers = self._token_headers() if with_token else {}
             asked = anyio.current_time()
-            async with self._response(method, url, headers, connect=connect) as response:
+            async with self._response(method, url, headers, connect=connect, target=target) as response:
                 began = anyio.current_time() - asked
                 if response.has_redirect_location:
-                    url = self._redirected(url, response)
+                    url = self._redirected(self._url(path, params) if target else url, response)
+                    target = None
                     continue
                 if response.status_code not in {200, 201}:
                     raise await refusal_of(response, self._server)
@@ -314,6 +316,12 @@ class HttpClient:
         except Exception as exc:
             raise map_error(exc, self.origin, self.dialect)[0] from exc
 
+    def _address(self, path: str, params: Mapping[str, str]) -> tuple[httpx.URL, bytes | None]:
+        """Return the URL of a path; or the base URL, and what is requested there in place of its own path."""
+        # A transport of the caller's may not know of targets.
+        target = None if self._transport is not None else target_of(self._base.raw_path, path, params)
+        return (self._url(path, params), None) if target is None else (self._base, target)
+
     def _url(self, path: str, params: Mapping[str, str]) -> httpx.URL:
         query = {"params": params} if params else {}
         return self._base.copy_with(path=self._base.path.rstrip("/") + path, **query)  # parsed and checked once
@@ -330,6 +338,7 @@ class HttpClient:
         *,
         connect: bool,
         read_timeout_s: float | None = None,
+        target: bytes | None = None,
     ) -> AsyncIterator[httpx.Response]:
         http, policy = self._http, self.policy
         if http is None:
@@ -338,9 +347,10 @@ class HttpClient:
         sent = self._headers.copy()
         sent.update(headers)
         with self._connections.tracing(connect=connect) as trace:
-            request = httpx.Request(
-                method, url, headers=sent, extensions={"timeout": timeout.as_dict(), "trace": trace}
-            )
+            extensions: dict[str, Any] = {"timeout": timeout.as_dict(), "trace": trace}
+            if target is not None:
+                extensions["target"] = target
+            request = httpx.Request(method, url, headers=sent, extensions=extensions)
             try:
                 response = await http.handle_async_request(request)
                 try:
