@@ -5,7 +5,7 @@ before it is used. ``retrovue.plugins.host`` decides where it runs.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -53,7 +53,7 @@ from retrovue.importers.base import (
 )
 from retrovue.importers.drafts import secret_forms
 from retrovue.importers.seen import Doubles, each_once
-from retrovue.importers.states import state_problem
+from retrovue.importers.states import StateChecks
 from retrovue.importers.waiting import Stopwatch
 from retrovue.plugins.host import CLOSING_S, PluginHost
 from retrovue.plugins.isolation import PluginTask, is_isolated
@@ -86,13 +86,12 @@ class GuardedImporter(PluginHost):
         self._importer = importer
         self._patience = patience
         self._identifier: str | None = None
-        self._checked_libraries: Mapping[str, ChangeState] | None = None
-        """The libraries of the last state that was checked."""
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
-        self._ours = type(importer).__module__.startswith(OURS)
+        ours = type(importer).__module__.startswith(OURS)
+        self._states = StateChecks(ours=ours)
         self.checks = AnswerChecks(
             self.type_name,
-            ours=self._ours,
+            ours=ours,
             drafts_are_checked=self._drafts_are_checked,
             secrets=secret_forms(getattr(importer, "credentials", None)),
         )
@@ -188,12 +187,8 @@ class GuardedImporter(PluginHost):
         if not isinstance(importer, TellsState):
             return None
         state = self.checks.expect(SourceState, await self.call("source_state", importer.source_state, self._patience))
-        # RetroVue's own importers give the same libraries to many collections, and don't change them.
-        if self._ours and state.libraries is self._checked_libraries:
-            return state
-        if (problem := state_problem(state)) is not None:
+        if (problem := self._states.problem(state)) is not None:
             raise self.checks.wrong(problem)
-        self._checked_libraries = state.libraries
         return state
 
     def lists_changes(self) -> bool:

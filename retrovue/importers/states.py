@@ -11,6 +11,24 @@ _LARGEST = 2**62
 _MOST_FILTERS = 100
 
 
+class StateChecks:
+    """Checks the states that one importer returns."""
+
+    def __init__(self, *, ours: bool) -> None:
+        """``ours``: the importer is RetroVue's own. It gives the same libraries to many collections."""
+        self._ours = ours
+        self._checked: object = None
+        """The libraries of the last valid state."""
+
+    def problem(self, state: SourceState) -> str | None:
+        """Return what is wrong with a state; None if it is valid."""
+        if self._ours and state.libraries is self._checked:
+            return None
+        problem = state_problem(state)
+        self._checked = state.libraries if problem is None else None
+        return problem
+
+
 def state_problem(state: SourceState) -> str | None:
     """Return what is wrong with a state; None if it is valid."""
     libraries: object = state.libraries
