@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -18,9 +19,13 @@ _FORMAT = 2
 LARGEST_SIZE = 2**63 - 1
 """The largest bigint. If the parts claim a larger total, the size is unknown."""
 
+_IDENTITY = blake2b(digest_size=16)
+
 UNSEEN = "?"
 """The mark of the sidecars of an asset whose file couldn't be seen when an enricher asked for them."""
 
+_of_part = attrgetter("size_bytes", "duration_ms", "modified_s", "stamp")
+"""The values of a part that belong to the stamp of its draft."""
 _PARTS = AssetDraft.__struct_fields__.index("parts")
 _IDS = AssetDraft.__struct_fields__.index("provider_ids")
 _SPANS = AssetDraft.__struct_fields__.index("chapters")
@@ -100,7 +105,9 @@ def canonical_key(local_paths: Sequence[str]) -> str:
 
 def identity_hash(key: str) -> bytes:
     """Return the hash of an identity: the 16 bytes by which the catalogue compares it (BLAKE2b)."""
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    digest = _IDENTITY.copy()  # takes less than to make one
+    digest.update(key.encode("utf-8", "surrogatepass"))
+    return digest.digest()
 
 
 def plain_values(draft: AssetDraft) -> tuple[object, ...]:
@@ -117,11 +124,15 @@ def draft_stamp(draft: AssetDraft, spans: EncodedSpans | None = None) -> bytes:
     values = astuple(draft)
     # For a source that doesn't report sidecars, the stamp is the same as before sidecars were included.
     sidecars = () if draft.sidecar_stamp is None else (draft.sidecar_stamp,)
-    parts = [(part.size_bytes, part.duration_ms, part.modified_s, part.stamp) for part in draft.parts]
+    parts = tuple(map(_of_part, draft.parts))
     try:
-        fragments = [None if text is None else orjson.Fragment(text) for text in spans or encoded_spans(draft)]
+        chapters, markers = spans or encoded_spans(draft)
+        fragments = (
+            None if chapters is None else orjson.Fragment(chapters),
+            None if markers is None else orjson.Fragment(markers),
+        )
         described = values[1:_PARTS] + values[_PARTS + 1 : _IDS]
-        encoded = orjson.dumps((described, parts, (*values[_IDS:_SPANS], *fragments), *sidecars))
+        encoded = orjson.dumps((described, parts, values[_IDS:_SPANS] + fragments, *sidecars))
     except TypeError:
         # The catalogue can't store such a value; staging refuses it.
         encoded = repr(draft).encode("utf-8", "surrogatepass")
