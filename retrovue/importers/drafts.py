@@ -18,6 +18,9 @@ def draft_problem(draft: AssetDraft) -> str | None:
     values = asdict(draft)
     try:
         values["parts"] = [asdict(part) for part in draft.parts]
+        for name in ("chapters", "markers"):
+            if isinstance(values[name], str | bytes):  # bytes would be JSON, and msgspec takes a text for bytes
+                return f"Expected `array | null`, got `{type(values[name]).__name__}` - at `$.{name}`"
         msgspec.convert(values, AssetDraft)
         stamps = [part.stamp for part in draft.parts]
         if any(stamp is not None and len(stamp) > LONGEST_STAMP for stamp in stamps):
