@@ -11,6 +11,7 @@ import pickle
 import sys
 from collections import deque
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -23,15 +24,11 @@ from retrovue.core.version import own_version
 from retrovue.importers.http.decoder import PageDecoder, unpack
 from retrovue.importers.http.decoder_process import ANSWER, END, HEAD, LENGTH, LISTING
 from retrovue.importers.http.listing import Listing
-
-if sys.platform == "linux":
-    import fcntl
+from retrovue.importers.http.settings import LARGE_ANSWER
 
 _MODULE = "retrovue.importers.http.decoder_process"
 _AT_ONCE: Final = 2
 """The most answers that the second process has: one that it decodes, and the next one."""
-_PIPE_BYTES: Final = 1 << 20
-"""The size of its pipes, where that can be set: an answer with 1,000 films is written and read without waiting."""
 _LAST_WORDS: Final = 2000
 """The most bytes of what it writes to standard error that are logged."""
 
@@ -47,20 +44,17 @@ class Work:
     """An answer for the second process."""
 
     def __init__(self, listing: int, body: bytes | bytearray, shared: int) -> None:
+        self.listing = listing
+        """The number of its listing."""
         self.body = body
         """The answer; empty when its page is there."""
         self.shared = shared
         """As for `PageDecoder.decode`."""
-        self.is_sent = False
-        self.packed: bytes = b""
+        self.slot: int | None = None
+        """Where the second process has it or had it in the shared memory; None while it waits."""
+        self.packed = b""
         """The result of `pack`; empty if there is none, or not yet."""
         self.done = anyio.Event()
-        self._listing = listing
-
-    @property
-    def head(self) -> bytes:
-        """The head of its message."""
-        return HEAD.pack(ANSWER, self._listing, self.shared, len(self.body))
 
     def finish(self, packed: bytes) -> None:
         """Take the result; empty if the answer has to be decoded in this process."""
@@ -83,11 +77,16 @@ class Decoding(asyncio.SubprocessProtocol):
         """Set when it takes answers, and when it turns out that it never will."""
         self.decoded = 0
         """How many answers it has decoded."""
-        self._is_possible = _cores() > 1 and _is_python(sys.executable) and not os.environ.get(ONE_PROCESS)
+        self._may_start = _is_useful()
+        self._is_over = False
         self._expected = 0
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
-        """Where messages are written; None before it is ready, and when it has ended."""
+        """Where messages are written; None before it is ready, and when it is over."""
+        self._memory: mmap | None = None
+        """A slot for each answer that it has. The result replaces the answer there."""
+        self._free: list[int] = []
+        """The slots that hold nothing."""
         self._received = bytearray()
         self._last_words = bytearray()
         self._waiting: deque[Work] = deque()
@@ -108,19 +107,19 @@ class Decoding(asyncio.SubprocessProtocol):
     def expect(self, rows: int, tasks: TaskGroup) -> None:
         """Take the size of a listing; start the process in a task of the group if it is worth its start."""
         self._expected += rows
-        if self._is_possible and self._transport is None and self._expected >= self.rows_worth:
+        if self._may_start and self._expected >= self.rows_worth:
             tasks.start_soon(self._start)
 
     def add_listing(self, decoder: PageDecoder[Any, Any, Any]) -> int:
         """Send the decoder of a listing; return the number of the listing."""
         self._listings += 1
         pickled = pickle.dumps(decoder)
-        self._write(HEAD.pack(LISTING, self._listings, 0, len(pickled)), pickled)
+        self._write(HEAD.pack(LISTING, self._listings, 0, 0, len(pickled)) + pickled)
         return self._listings
 
     def end_listing(self, number: int) -> None:
         """Let the process forget the decoder of a listing."""
-        self._write(HEAD.pack(END, number, 0, 0))
+        self._write(HEAD.pack(END, number, 0, 0, 0))
 
     def take(self, work: Work) -> Work:
         """Take an answer, to be decoded in turn."""
@@ -130,7 +129,7 @@ class Decoding(asyncio.SubprocessProtocol):
 
     async def result(self, work: Work) -> Listing[Any, Any] | None:
         """Return the decoded answer; None if it has to be decoded in this process."""
-        if not work.is_sent:
+        if work.slot is None:
             self.give_up(work)
             return None
         with anyio.move_on_after(self.patience_s):
@@ -147,13 +146,19 @@ class Decoding(asyncio.SubprocessProtocol):
 
     async def aclose(self) -> None:
         """End the process, and wait until it has ended."""
-        self._is_possible = False
-        self._input = None
+        self._may_start, self._is_over, self._input = False, True, None
         if self._transport is not None:
             _log.debug("A second process has decoded %d answers", self.decoded)
             self._transport.close()
             with anyio.CancelScope(shield=True):
                 await self._exited.wait()
+        if self._memory is not None:
+            self._memory.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the process that was started."""
+        if isinstance(transport, asyncio.SubprocessTransport):
+            self._transport = transport
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Take what the process has written."""
@@ -163,22 +168,18 @@ class Decoding(asyncio.SubprocessProtocol):
             return
         received = self._received
         received += data
-        while len(received) >= LENGTH.size:
-            end = LENGTH.size + LENGTH.unpack_from(received)[0]
-            if len(received) < end:
-                return
-            message = bytes(memoryview(received)[LENGTH.size : end])
-            del received[:end]
+        while len(received) >= LENGTH.size and not self._is_over:
+            (length,) = LENGTH.unpack_from(received)
+            del received[: LENGTH.size]
             if self._sent:
-                self.decoded += bool(message)
-                self._sent.popleft().finish(message)
-            elif self._is_possible:
-                self._begin(message)
+                self._take_result(self._sent.popleft(), length)
+            else:
+                self._begin()
             self._send()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - given by asyncio
         """Give up if the process has closed a pipe."""
-        if fd != 2:
+        if fd == 0:
             self._give_up_all("It has ended.")
 
     def process_exited(self) -> None:
@@ -187,66 +188,72 @@ class Decoding(asyncio.SubprocessProtocol):
         self._exited.set()
 
     async def _start(self) -> None:
-        if not self._is_possible or self._transport is not None:
+        if not self._may_start:
             return
-        self._is_possible = False
+        self._may_start = False
         # It gets no secret, and imports the same files as this process.
         given = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
         environment = _ALLOCATOR | given
         environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        pipe = asyncio.subprocess.PIPE
+        size, pipe = _AT_ONCE * LARGE_ANSWER, asyncio.subprocess.PIPE
         try:
-            # A cancellation would leave a process without an owner.
-            with anyio.CancelScope(shield=True):
-                transport, _ = await asyncio.get_running_loop().subprocess_exec(
-                    lambda: self, sys.executable, "-P", "-m", _MODULE,
-                    stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True,
-                )  # fmt: skip
+            fd = os.memfd_create("retrovue-answers")
+            try:
+                os.ftruncate(fd, size)
+                self._memory = mmap(fd, size)
+                # A cancellation would leave a process without an owner.
+                with anyio.CancelScope(shield=True):
+                    await asyncio.get_running_loop().subprocess_exec(
+                        lambda: self, sys.executable, "-P", "-m", _MODULE, own_version(), str(fd), str(size),
+                        stdin=pipe, stdout=pipe, stderr=pipe, env=environment, pass_fds=(fd,), start_new_session=True,
+                    )  # fmt: skip
+            finally:
+                os.close(fd)
         except (OSError, RuntimeError, ValueError) as exc:
             _log.warning("No second process could be started to decode answers: %s. The run goes on.", exc)
+            self._is_over = True
             self.started.set()
-            return
-        self._is_possible = True
-        self._transport = transport
-        for fd in (0, 1):
-            _enlarge(transport.get_pipe_transport(fd))
 
-    def _begin(self, version: bytes) -> None:
-        """Begin to send answers, if the files of the program haven't been replaced since this process was started."""
-        if version.decode() != own_version():
-            self._give_up_all("It is of another version.")
-        elif self._transport is not None:
-            channel = self._transport.get_pipe_transport(0)
-            self._input = channel if isinstance(channel, asyncio.WriteTransport) else None
-            self.started.set()
+    def _begin(self) -> None:
+        channel = None if self._transport is None else self._transport.get_pipe_transport(0)
+        if isinstance(channel, asyncio.WriteTransport):
+            self._input = channel
+            self._free = [number * LARGE_ANSWER for number in range(_AT_ONCE)]
+        self.started.set()
 
     def _send(self) -> None:
-        while self._waiting and self._input is not None and len(self._sent) < _AT_ONCE:
+        while self._waiting and self._free and self._memory is not None and not self._is_over:
             work = self._waiting.popleft()
-            work.is_sent = True
+            start = work.slot = self._free.pop()
             self._sent.append(work)
-            self._write(work.head, work.body)
+            end = start + len(work.body)
+            self._memory[start:end] = work.body
+            self._write(HEAD.pack(ANSWER, work.listing, work.shared, start, len(work.body)))
 
-    def _write(self, *pieces: bytes | bytearray) -> None:
-        for piece in pieces:
-            if self._input is not None:
-                self._input.write(piece)
+    def _take_result(self, work: Work, length: int) -> None:
+        if self._memory is not None and work.slot is not None:
+            self.decoded += length > 0
+            work.finish(self._memory[work.slot : work.slot + length])
+            self._free.append(work.slot)
+
+    def _write(self, message: bytes) -> None:
+        if self._input is not None:
+            self._input.write(message)
 
     def _give_up_all(self, reason: str) -> None:
         """Decode all answers in this process from now on, and end the other one."""
-        if self._is_possible:
-            words = self._last_words.decode(errors="replace").strip()
-            _log.warning(
-                "The second process for decoding answers isn't used any more. %s The run goes on.%s",
-                reason,
-                f" It has written: {words}" if words else "",
-            )
-        self._is_possible = False
-        self._input = None
+        if self._is_over:
+            return
+        words = self._last_words.decode(errors="replace").strip()
+        _log.warning(
+            "The second process for decoding answers isn't used any more. %s The run goes on.%s",
+            reason,
+            f" It has written: {words}" if words else "",
+        )
+        self._is_over, self._input = True, None
         self.started.set()
-        sent, self._sent = self._sent, deque()
-        for work in sent:
-            work.finish(b"")
+        while self._sent:
+            self._sent.popleft().finish(b"")
         if self._transport is not None:
             self._transport.close()
 
@@ -288,19 +295,13 @@ class DecodingAhead:
             self._process.end_listing(self._number)
 
 
+def _is_useful() -> bool:
+    """Return whether a second process can be started, has a core of its own, and is wanted."""
+    # A program in which Python is embedded would start another one of itself.
+    is_python = Path(sys.executable or "").name.lower().startswith("python")
+    return is_python and hasattr(os, "memfd_create") and _cores() > 1 and not os.environ.get(ONE_PROCESS)
+
+
 def _cores() -> int:
     """Return how many cores of the processor this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_python(executable: str | None) -> bool:
-    """Return whether a program is Python itself, and not one in which Python is embedded."""
-    return executable is not None and Path(executable).name.lower().startswith("python")
-
-
-def _enlarge(channel: asyncio.BaseTransport | None) -> None:
-    """Enlarge the buffer of a pipe, where the system can."""
-    pipe = None if channel is None else channel.get_extra_info("pipe")
-    if pipe is not None and sys.platform == "linux":
-        with suppress(OSError):  # beyond what the system allows a user
-            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return len(os.sched_getaffinity(0))
