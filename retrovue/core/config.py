@@ -33,6 +33,17 @@ ONE_PROCESS = "RETROVUE_ONE_PROCESS"
 DEBUG = "RETROVUE_DEBUG"
 """If set to any value, errors are printed with a traceback."""
 
+_SHARED = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+_SHARED_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "XDG_")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment variables that another program needs to run.
+
+    Those of RetroVue and PostgreSQL, which hold tokens and passwords, aren't among them.
+    """
+    return {name: value for name, value in os.environ.items() if name in _SHARED or name.startswith(_SHARED_PREFIXES)}
+
 
 class Settings(Struct, frozen=True):
     """Which database to use. The URLs may hold a password and are therefore secrets."""

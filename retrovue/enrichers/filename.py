@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import anyio.to_process
 
+from retrovue.core.config import clean_environment
 from retrovue.core.errors import RequestError
 from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
-from retrovue.enrichers.processes import clean_environment
 from retrovue.importers.filesystem import names, titles
 
 _EDITION = re.compile(

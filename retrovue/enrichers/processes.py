@@ -9,19 +9,11 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 from anyio.abc import Process
 
+from retrovue.core.config import clean_environment
 from retrovue.core.errors import EnrichmentError
-
-_SHARED = ("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
-_SHARED_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "XDG_")
-"""The environment variables that a program gets. Those of RetroVue and PostgreSQL hold tokens and passwords."""
 
 KILLED_WITHIN_S = 1.0
 """Seconds to wait for a process that has been killed."""
-
-
-def clean_environment() -> dict[str, str]:
-    """Return the environment variables that a program needs to run."""
-    return {name: value for name, value in os.environ.items() if name in _SHARED or name.startswith(_SHARED_PREFIXES)}
 
 
 @asynccontextmanager

@@ -1,13 +1,15 @@
 """Decode an answer of a listing to its page and its stamp: without I/O, so that another process can do it."""
 
 from collections.abc import Iterable
+from struct import Struct as StructFormat
 from typing import Any, Generic
 
-from msgspec import Struct, msgpack
+from msgspec import Raw, Struct, msgpack
 
 from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.importers.http.drafts import DraftMaker, PageTaker
 from retrovue.importers.http.listing import (
+    LARGE_ANSWER,
     BadRow,
     KeyT,
     Listing,
@@ -73,32 +75,43 @@ class _Packed(Struct, array_like=True, gc=False):
     total: int | None
     offset: int | None
     digest: bytes | None
-    drafts: list[AssetDraft]
+    drafts: Raw
     rejected: list[Rejection]
     source_items: int
 
 
 _encoder = msgpack.Encoder()
 _decoder = msgpack.Decoder(_Packed)
+_drafts_decoder = msgpack.Decoder(list[AssetDraft])
+_ARRAY = StructFormat(">BI")
+"""The head of an array in MessagePack, and its number."""
+_ARRAY_32 = 0xDD
 
 
 def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int) -> bytes:
     """Decode an answer to its page, as `PageDecoder.decode`, and encode the result for `unpack`.
 
-    The result is empty if one of its rows is unusual: it has to be decoded where its rows are needed.
+    The result is empty if one of its rows is unusual: it has to be decoded where its rows are needed. It is empty, too,
+    if it would be longer than `LARGE_ANSWER`: drafts may share their texts in memory, but not in the result.
     """
     listing = decoder.decode_usual(body, shared)
     if listing is None or listing.page is None:
         return b""
     page = listing.page
+    drafts = bytearray(_ARRAY.pack(_ARRAY_32, len(page.drafts)))
+    for draft in page.drafts:
+        _encoder.encode_into(draft, drafts, -1)
+        if len(drafts) > LARGE_ANSWER:
+            return b""
     numbers = listing.size, listing.total, listing.offset
-    return _encoder.encode(
-        _Packed(listing.keys, *numbers, listing.digest, page.drafts, page.rejected, page.source_items)
+    packed = _encoder.encode(
+        _Packed(listing.keys, *numbers, listing.digest, Raw(drafts), page.rejected, page.source_items)
     )
+    return packed if len(packed) <= LARGE_ANSWER else b""
 
 
 def unpack(packed: bytes) -> Listing[Any, Any]:
-    """Return the listing that `pack` has encoded."""
+    """Return the listing that `pack` has encoded; raises msgspec.MsgspecError if it hasn't."""
     found = _decoder.decode(packed)
-    page = Page(found.drafts, found.rejected, found.source_items)
+    page = Page(_drafts_decoder.decode(found.drafts), found.rejected, found.source_items)
     return Listing(found.keys, [], found.size, found.total, found.offset, found.digest, page)

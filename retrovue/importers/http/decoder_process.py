@@ -1,6 +1,6 @@
 """The program of the second process (`retrovue.importers.http.decoding`): it decodes answers until its input ends.
 
-Its arguments are the version of the process that has started it, and the number and size of a file in memory that both
+It is given the version of the process that has started it, and the number and size of a file in memory that both
 share. The file has a slot for each answer that may be under way; the result of `pack` replaces the answer there.
 
 Each message to it has a head (`HEAD`): the kind of message, the number of the listing, the number of rows that the
@@ -28,7 +28,7 @@ _OBJECTS_BETWEEN = 250_000
 
 
 def main(version: str, fd: int, size: int) -> None:
-    """Read messages from standard input, and write lengths to standard output."""
+    """Read messages from standard input, and write lengths to standard output; ``fd`` and ``size`` are the file's."""
     if version != own_version():
         sys.exit(f"It is of version {own_version()} instead of {version}: RetroVue was replaced meanwhile.")
     gc.freeze()
@@ -37,7 +37,6 @@ def main(version: str, fd: int, size: int) -> None:
     decoders: dict[int, PageDecoder[Any, Any, Any]] = {}
     sink.write(LENGTH.pack(0))
     with mmap(fd, size) as memory:
-        slot = size // 2
         while len(head := _read(source, HEAD.size)) == HEAD.size:
             kind, listing, shared, start, length = HEAD.unpack(head)
             if kind == LISTING:
@@ -48,9 +47,10 @@ def main(version: str, fd: int, size: int) -> None:
             elif kind == END:
                 decoders.pop(listing, None)
             else:
-                packed = pack(decoders[listing], memory[start : start + length], shared)
-                if len(packed) > slot:
-                    packed = b""
+                # An answer may arrive after the end of its listing.
+                decoder = decoders.get(listing)
+                body = memory[start : start + length]
+                packed = b"" if decoder is None else pack(decoder, body, shared)
                 memory[start : start + len(packed)] = packed
                 sink.write(LENGTH.pack(len(packed)))
 
@@ -61,7 +61,3 @@ def _read(source: FileIO, size: int) -> bytes:
     while len(received) < size and (chunk := source.read(size - len(received))):
         received += chunk
     return bytes(received)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

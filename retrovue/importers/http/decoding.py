@@ -11,22 +11,30 @@ import pickle
 import sys
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from mmap import mmap
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
-from retrovue.core.config import ONE_PROCESS
+from retrovue.core.config import ONE_PROCESS, clean_environment
 from retrovue.core.logs import logger
 from retrovue.core.version import own_version
+from retrovue.importers.http import decoder_process
 from retrovue.importers.http.decoder import PageDecoder, unpack
 from retrovue.importers.http.decoder_process import ANSWER, END, HEAD, LENGTH, LISTING
-from retrovue.importers.http.listing import Listing
-from retrovue.importers.http.settings import LARGE_ANSWER
+from retrovue.importers.http.listing import LARGE_ANSWER, Listing
 
-_MODULE = "retrovue.importers.http.decoder_process"
+_PROGRAM = f"""
+import sys
+version, fd, size, *sys.path = sys.argv[1:]
+from {decoder_process.__name__} import main
+main(version, int(fd), int(size))
+"""
+"""The second process. It has the import path of this one from the start of its own modules on."""
 _AT_ONCE: Final = 2
 """The most answers that the second process has: one that it decodes, and the next one."""
 _LAST_WORDS: Final = 2000
@@ -36,6 +44,11 @@ _ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": f"{64 << 20}", "MALLOC_TRIM_THRES
 """Settings of glibc by which the process keeps its memory: it needs as much for the next answer, and each page of it
 that was given back costs a fault when it is used again.
 """
+_ENDED_WITHIN_S: Final = 2.0
+"""Seconds to wait for the process after it was killed."""
+
+_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""The limit of a container (cgroup v2): the microseconds of a core that it may use, and in how many."""
 
 _log = logger(__name__)
 
@@ -79,6 +92,10 @@ class Decoding(asyncio.SubprocessProtocol):
         """How many answers it has decoded."""
         self._may_start = _is_useful()
         self._is_over = False
+        """Whether it takes no answers any more."""
+        self._is_closed = False
+        self._failure: str | None = None
+        """What has gone wrong with it, once that is logged."""
         self._expected = 0
         self._transport: asyncio.SubprocessTransport | None = None
         self._input: asyncio.WriteTransport | None = None
@@ -118,7 +135,8 @@ class Decoding(asyncio.SubprocessProtocol):
         return self._listings
 
     def end_listing(self, number: int) -> None:
-        """Let the process forget the decoder of a listing."""
+        """Drop the answers of a listing that wait, and let the process forget its decoder."""
+        self._waiting = deque(work for work in self._waiting if work.listing != number)
         self._write(HEAD.pack(END, number, 0, 0, 0))
 
     def take(self, work: Work) -> Work:
@@ -128,16 +146,23 @@ class Decoding(asyncio.SubprocessProtocol):
         return work
 
     async def result(self, work: Work) -> Listing[Any, Any] | None:
-        """Return the decoded answer; None if it has to be decoded in this process."""
+        """Return the decoded answer; None if it has to be decoded in this process.
+
+        ``work.body`` then has the answer, or is empty if the result couldn't be read.
+        """
         if work.slot is None:
             self.give_up(work)
             return None
         with anyio.move_on_after(self.patience_s):
             await work.done.wait()
         if not work.done.is_set():
-            self._give_up_all(f"It hasn't decoded an answer in {self.patience_s:g} s.")
+            self._fail(f"It hasn't decoded an answer in {self.patience_s:g} s.")
         packed, work.packed = work.packed, b""
-        return unpack(packed) if packed else None
+        try:
+            return unpack(packed) if packed else None
+        except msgspec.MsgspecError as exc:
+            self._fail(f"It has written what can't be read: {exc}.")
+            return None
 
     def give_up(self, work: Work) -> None:
         """Don't decode an answer that isn't needed any more, unless its turn has come."""
@@ -146,11 +171,12 @@ class Decoding(asyncio.SubprocessProtocol):
 
     async def aclose(self) -> None:
         """End the process, and wait until it has ended."""
-        self._may_start, self._is_over, self._input = False, True, None
+        self._may_start, self._is_closed = False, True
+        self._stop()
         if self._transport is not None:
             _log.debug("A second process has decoded %d answers", self.decoded)
             self._transport.close()
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_ENDED_WITHIN_S, shield=True):
                 await self._exited.wait()
         if self._memory is not None:
             self._memory.close()
@@ -178,48 +204,59 @@ class Decoding(asyncio.SubprocessProtocol):
             self._send()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - given by asyncio
-        """Give up if the process has closed a pipe."""
+        """Stop using the process if it doesn't read any more."""
         if fd == 0:
-            self._give_up_all("It has ended.")
+            self._stop()
 
     def process_exited(self) -> None:
-        """Give up when the process has ended."""
-        self._give_up_all("It has ended.")
+        """Stop using the process when it has ended."""
+        self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - given by asyncio
+        """Tell why the process isn't used any more: all that it has written has been read now."""
+        if not self._is_closed and self._failure is None:
+            words = self._last_words.decode(errors="replace").strip()
+            self._tell(f"It has ended{f', and has written: {words}' if words else '.'}")
         self._exited.set()
 
     async def _start(self) -> None:
         if not self._may_start:
             return
         self._may_start = False
-        # It gets no secret, and imports the same files as this process.
-        given = {name: value for name, value in os.environ.items() if not name.startswith("RETROVUE_")}
-        environment = _ALLOCATOR | given
-        environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        size, pipe = _AT_ONCE * LARGE_ANSWER, asyncio.subprocess.PIPE
         try:
-            fd = os.memfd_create("retrovue-answers")
-            try:
-                os.ftruncate(fd, size)
-                self._memory = mmap(fd, size)
-                # A cancellation would leave a process without an owner.
-                with anyio.CancelScope(shield=True):
-                    await asyncio.get_running_loop().subprocess_exec(
-                        lambda: self, sys.executable, "-P", "-m", _MODULE, own_version(), str(fd), str(size),
-                        stdin=pipe, stdout=pipe, stderr=pipe, env=environment, pass_fds=(fd,), start_new_session=True,
-                    )  # fmt: skip
-            finally:
-                os.close(fd)
+            await self._start_process()
         except (OSError, RuntimeError, ValueError) as exc:
-            _log.warning("No second process could be started to decode answers: %s. The run goes on.", exc)
-            self._is_over = True
-            self.started.set()
+            self._stop()
+            self._tell(f"It couldn't be started: {exc}.")
+            if self._transport is not None:
+                self._transport.close()
+
+    async def _start_process(self) -> None:
+        # It imports the same files as this process.
+        path = [entry or str(Path.cwd()) for entry in cast("list[object]", sys.path) if isinstance(entry, str)]
+        environment = _ALLOCATOR | clean_environment()
+        size, pipe = _AT_ONCE * LARGE_ANSWER, asyncio.subprocess.PIPE
+        loop = asyncio.get_running_loop()
+        fd = os.memfd_create("retrovue-answers")
+        try:
+            os.ftruncate(fd, size)
+            self._memory = mmap(fd, size)
+            starting = loop.subprocess_exec(
+                lambda: self, sys.executable, "-P", "-c", _PROGRAM, own_version(), str(fd), str(size), *path,
+                stdin=pipe, stdout=pipe, stderr=pipe, env=environment, pass_fds=(fd,), start_new_session=True,
+            )  # fmt: skip
+            # A cancellation would leave a process without an owner. It serves all collections, so it logs without the
+            # context of one.
+            with anyio.CancelScope(shield=True):
+                await loop.create_task(starting, context=Context())
+        finally:
+            os.close(fd)
 
     def _begin(self) -> None:
-        channel = None if self._transport is None else self._transport.get_pipe_transport(0)
-        if isinstance(channel, asyncio.WriteTransport):
-            self._input = channel
+        if self._transport is not None:
+            self._input = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
             self._free = [number * LARGE_ANSWER for number in range(_AT_ONCE)]
-        self.started.set()
+            self.started.set()
 
     def _send(self) -> None:
         while self._waiting and self._free and self._memory is not None and not self._is_over:
@@ -240,22 +277,23 @@ class Decoding(asyncio.SubprocessProtocol):
         if self._input is not None:
             self._input.write(message)
 
-    def _give_up_all(self, reason: str) -> None:
+    def _fail(self, failure: str) -> None:
         """Decode all answers in this process from now on, and end the other one."""
-        if self._is_over:
-            return
-        words = self._last_words.decode(errors="replace").strip()
-        _log.warning(
-            "The second process for decoding answers isn't used any more. %s The run goes on.%s",
-            reason,
-            f" It has written: {words}" if words else "",
-        )
+        self._stop()
+        self._tell(failure)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _tell(self, failure: str) -> None:
+        if self._failure is None:
+            self._failure = failure
+            _log.warning("The run goes on without its second process, which decoded answers. %s", failure)
+
+    def _stop(self) -> None:
         self._is_over, self._input = True, None
         self.started.set()
         while self._sent:
             self._sent.popleft().finish(b"")
-        if self._transport is not None:
-            self._transport.close()
 
 
 class DecodingAhead:
@@ -265,24 +303,32 @@ class DecodingAhead:
         self._process = process
         self._decoder = decoder
         self._number: int | None = None
+        self._is_expected = False
+        self._is_ended = False
 
     def expect(self, rows: int, tasks: TaskGroup) -> None:
-        """Take the number of rows that the listing still has; a task of the group may start the process."""
-        self._process.expect(rows, tasks)
+        """Take the number of rows that the listing still has; a task of the group may start the process.
+
+        Only the first number of a listing counts.
+        """
+        if not self._is_expected:
+            self._is_expected = True
+            self._process.expect(rows, tasks)
 
     def take(self, body: bytes | bytearray, shared: int) -> Work | None:
         """Take an answer; return None if there is no process.
 
         ``shared`` is the number of its rows that belong to the window before.
         """
-        if not self._process.is_ready:
+        # A request that was given up may still be answered.
+        if self._is_ended or not self._process.is_ready:
             return None
         if self._number is None:
             self._number = self._process.add_listing(self._decoder)
         return self._process.take(Work(self._number, body, shared))
 
     async def result(self, work: Work) -> Listing[Any, Any] | None:
-        """Return the decoded answer; None if it has to be decoded in this process, from ``work.body``."""
+        """Return the decoded answer; None if it has to be decoded in this process: see `Decoding.result`."""
         return await self._process.result(work)
 
     def give_up(self, work: Work) -> None:
@@ -291,6 +337,7 @@ class DecodingAhead:
 
     def end(self) -> None:
         """Take the end of the listing."""
+        self._is_ended = True
         if self._number is not None:
             self._process.end_listing(self._number)
 
@@ -299,9 +346,13 @@ def _is_useful() -> bool:
     """Return whether a second process can be started, has a core of its own, and is wanted."""
     # A program in which Python is embedded would start another one of itself.
     is_python = Path(sys.executable or "").name.lower().startswith("python")
-    return is_python and hasattr(os, "memfd_create") and _cores() > 1 and not os.environ.get(ONE_PROCESS)
+    return is_python and hasattr(os, "memfd_create") and _cores() >= 2 and not os.environ.get(ONE_PROCESS)
 
 
-def _cores() -> int:
-    """Return how many cores of the processor this process may use."""
-    return len(os.sched_getaffinity(0))
+def _cores() -> float:
+    """Return how many cores of the processor this process may use, also as the limit of its container."""
+    cores = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = _LIMIT.read_text(encoding="ascii").split()
+        return min(cores, int(quota) / int(period))  # "max" is no limit
+    return cores

@@ -7,6 +7,7 @@ don't fit the values that do: an invalid value only costs itself, and an invalid
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from random import randrange
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -17,6 +18,11 @@ from retrovue.core.pages import Page
 from retrovue.importers.http.cleaning import clean_json, is_repaired, may_hold_nul
 from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
+LARGE_ANSWER: Final = 8 * 1024 * 1024
+MANY_OBJECTS: Final = 100_000
+"""Of answers with more bytes or objects than this, only one is in memory at a time, over all collections. A page of
+1,000 films has 3 MB and 10,000 to 60,000 objects.
+"""
 MOST_OBJECTS: Final = 1_000_000
 MOST_VALUES: Final = 3_000_000
 """The most objects and values of one answer: 1,000 films have 60,000 and 300,000. In a record an object takes up to 300
@@ -26,6 +32,8 @@ _FEWEST_BYTES: Final = 3
 """The least bytes of an object and its comma: a smaller answer can't contain that many objects, nor three times as many
 values.
 """
+_STRIDE = 31
+"""Of so many bytes of an answer one is looked at to estimate its objects."""
 _ROWS_AT_ONCE = 50
 """The rows that are decoded before drafts are made of them: their records stay in the processor's cache."""
 
@@ -290,6 +298,13 @@ def check_size(body: bytes | bytearray) -> None:
             code="answer_too_large",
             hint="Lower the source's page_size if its items are that large.",
         )
+
+
+def has_many_objects(body: bytes | bytearray) -> bool:
+    """Return whether an answer has more than about `MANY_OBJECTS` objects."""
+    # A sample of the bytes is enough, and takes an eighth of the time. No server knows which bytes.
+    sample = body[randrange(_STRIDE) :: _STRIDE]  # noqa: S311 - not for cryptography
+    return sample.count(b"{") * _STRIDE > MANY_OBJECTS
 
 
 class ListingMoved(Exception):

@@ -15,12 +15,6 @@ from retrovue.importers.locations import MOUNT_DEADLINE_S
 READ_AHEAD_BYTES = 16 * 1024 * 1024
 """The most bytes of undecoded answers that wait, over all collections: about five pages of 1,000 films."""
 
-LARGE_ANSWER = 8 * 1024 * 1024
-MANY_OBJECTS = 100_000
-"""Of answers with more bytes or objects than this, only one is in memory at a time, over all collections. A page of
-1,000 films has 3 MB and 10,000 to 60,000 objects.
-"""
-
 _Wait = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)]
 _Deadline = Annotated[float, msgspec.Meta(gt=0, le=LONGEST_WAIT_S)]
 

@@ -2,11 +2,13 @@
 read to its end.
 """
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from retrovue.core.version import own_version
 from retrovue.importers.http import decoding
 from retrovue.importers.http.decoder import PageDecoder, pack, unpack
 from retrovue.importers.http.decoder_process import ANSWER, HEAD, LENGTH, LISTING
-from retrovue.importers.http.decoding import Decoding
+from retrovue.importers.http.decoding import Decoding, DecodingAhead
+from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import JellyfinFormat
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
@@ -32,6 +35,7 @@ from tests.support.plex import collection, listing, plex, series
 
 PAGE = 20
 FILMS = 50 * PAGE
+COUNT_CORES = decoding._cores
 A_FEW = 5
 """Pages that are read before something happens to the process: more than are requested ahead of its start."""
 
@@ -40,6 +44,12 @@ A_FEW = 5
 def any_listing_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decoding, "rows_worth", 1)
     monkeypatch.setattr(decoding, "_cores", lambda: 2)
+
+
+async def started(process: Decoding) -> None:
+    """Wait until the process takes answers, or never will."""
+    with anyio.fail_after(60):
+        await process.started.wait()
 
 
 async def read(then: Callable[[Decoding], None] = lambda _: None) -> tuple[list[Page], Decoding]:
@@ -51,7 +61,7 @@ async def read(then: Callable[[Decoding], None] = lambda _: None) -> tuple[list[
                 assert isinstance(page, Page)
                 pages.append(page)
                 if len(pages) == A_FEW:
-                    await importer.decoding.started.wait()
+                    await started(importer.decoding)
                     then(importer.decoding)
         process = importer.decoding
     return pages, process
@@ -95,7 +105,7 @@ class TestTwoProcesses:
 
         pages, _ = await read(kill)
         assert pages == await read_alone(monkeypatch)
-        assert caplog.text.count("isn't used any more. It has ended.") == 1
+        assert caplog.text.count("It has ended.") == 1
 
     async def test_a_process_that_does_nothing(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -124,20 +134,119 @@ class TestTwoProcesses:
     async def test_a_process_that_fails_says_why(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(decoding, "_MODULE", "retrovue.no_such_module")
+        monkeypatch.setattr(decoding, "_PROGRAM", "import no_such_module")
         pages, _ = await read()
         assert pages == await read_alone(monkeypatch)
-        assert "No module named retrovue.no_such_module" in caplog.text
+        assert "No module named 'no_such_module'" in caplog.text
 
-    @pytest.mark.parametrize("executable", ["/nowhere/python3", __file__.replace("test_decoding.py", "python3")])
-    async def test_a_process_that_cannot_be_started(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, executable: str
+    async def test_a_program_that_ends_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(sys, "executable", executable)
+        program = tmp_path / "python3"
+        program.write_text("#!/bin/sh\nexit 2\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        pages, _ = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert "It has ended." in caplog.text
+
+    async def test_what_it_writes_cannot_be_read(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        program = "import retrovue.importers.http.decoder_process as p; p.pack = lambda *_: b'?'; "
+        monkeypatch.setattr(decoding, "_PROGRAM", decoding._PROGRAM.replace("from", f"{program}\nfrom", 1))
+        pages, _ = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert "It has written what can't be read" in caplog.text
+
+    async def test_a_process_that_cannot_be_started(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python3")
         pages, process = await read()
         assert pages == await read_alone(monkeypatch)
         assert process.pid is None
-        assert "No second process could be started" in caplog.text
+        assert "It couldn't be started" in caplog.text
+
+    async def test_an_odd_import_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "path", ["", Path("/nowhere"), *sys.path])
+        pages, process = await read()
+        assert pages == await read_alone(monkeypatch)
+        assert process.decoded > 0
+
+    @pytest.mark.parametrize("films", [PAGE + 25 * (PAGE - 1), FILMS])
+    async def test_each_answer_is_requested_once(self, films: int) -> None:
+        """Also the row beyond the end, which no page has."""
+        section, config = GeneratedSection("1", "Films", count=films), {"page_size": PAGE}
+        async with plex(section, config=config, http={"attempts": 1}) as (server, importer):
+            async with importer.enumerate(collection(), FULL) as listed:
+                number = 0
+                async for page in listed:
+                    number += page.source_items
+                    if number == A_FEW * (PAGE - 1) + 1:
+                        await started(importer.decoding)
+            assert importer.decoding.decoded > 0
+        assert number == films
+        asked = [request.query for request in server.requests if request.path.endswith("/all")]
+        assert len(asked) == len({str(query) for query in asked})
+
+    async def test_a_listing_that_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(HttpLibrary, "bookmarks_from", 1)
+        monkeypatch.setattr(Decoding, "rows_worth", FILMS)
+        section, config = GeneratedSection("1", "Films", count=FILMS), {"page_size": PAGE}
+        async with plex(section, config=config, http={"attempts": 1}) as (_, importer):
+            read_before: list[Page] = []
+            async with importer.resume(collection(), []) as listed:
+                async for page in listed:
+                    assert isinstance(page, Page)
+                    read_before.append(page)
+                    if len(read_before) == A_FEW:
+                        break
+            assert importer.decoding.pid is None
+            monkeypatch.setattr(Decoding, "rows_worth", 1)
+            rest: list[Page] = []
+            bookmarks = [page.bookmark for page in read_before if page.bookmark is not None]
+            async with importer.resume(collection(), bookmarks) as listed:
+                async for page in listed:
+                    assert isinstance(page, Page)
+                    rest.append(page)
+                    if len(rest) == A_FEW:
+                        await started(importer.decoding)
+            assert importer.decoding.decoded > 0
+        assert not any(page.restart for page in rest)
+        assert sum(page.source_items for page in (*read_before, *rest)) == FILMS
+
+    async def test_an_answer_after_the_end_of_its_listing_is_not_taken(self) -> None:
+        async with (
+            plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer),
+            importer.enumerate(collection(), FULL) as listed,
+        ):
+            await anext(aiter(listed))
+            await started(importer.decoding)
+            ahead = DecodingAhead(importer.decoding, PageDecoder(PlexFormat(), PlexDraftMaker("machine")))
+            works = [ahead.take(plex_answer([FILM]), 0) for _ in range(4)]
+            ahead.end()
+            assert ahead.take(plex_answer([FILM]), 0) is None
+            pages = [await ahead.result(work) for work in works if work is not None]
+        assert len(pages) == len(works)
+        assert pages[-1] is None
+
+    async def test_what_is_logged_of_it_names_no_collection(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(decoding, "_PROGRAM", "import no_such_module")
+        named: ContextVar[str] = ContextVar("named", default="")
+
+        class Name(logging.Filter):
+            def filter(self, record: logging.LogRecord) -> bool:
+                record.named = named.get()
+                return True
+
+        caplog.handler.addFilter(Name())
+        named.set("Films")
+        await read()
+        names = [vars(record)["named"] for record in caplog.records if "without its second process" in record.message]
+        assert names == [""]
 
     async def test_it_ends_with_the_importer(self) -> None:
         _, process = await read()
@@ -160,14 +269,15 @@ class TestTwoProcesses:
     @pytest.mark.skipif(sys.platform != "linux", reason="/proc shows the environment of a process")
     async def test_it_gets_no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RETROVUE_TOKEN", "canary")
+        monkeypatch.setenv("PGPASSWORD", "canary")
         environments: list[bytes] = []
 
         def look(process: Decoding) -> None:
             environments.append(Path(f"/proc/{process.pid}/environ").read_bytes())
 
         await read(look)
-        assert b"PYTHONPATH=" in environments[0]
-        assert b"RETROVUE_" not in environments[0]
+        assert b"PATH=" in environments[0]
+        assert b"canary" not in environments[0]
 
     async def test_a_small_listing_is_not_worth_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Decoding, "rows_worth", FILMS)
@@ -177,11 +287,13 @@ class TestTwoProcesses:
             assert importer.decoding.pid is None
 
     @pytest.mark.parametrize("reason", ["one core", "not Python", "not wanted"])
-    async def test_no_process_is_started(self, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    async def test_no_process_is_started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str) -> None:
         if reason == "one core":
             monkeypatch.setattr(decoding, "_cores", lambda: 1)
         elif reason == "not Python":
-            monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
+            server = tmp_path / "uwsgi"
+            server.symlink_to(sys.executable)
+            monkeypatch.setattr(sys, "executable", str(server))
         else:
             monkeypatch.setenv(ONE_PROCESS, "1")
         async with anyio.create_task_group() as tasks:
@@ -227,6 +339,12 @@ class TestWhatIsPacked:
         episodes = [row for row in rows if row["Type"] == "Episode"]
         self.check(decoder, orjson.dumps({"Items": episodes, "TotalRecordCount": 6, "StartIndex": 0}))
 
+    def test_texts_that_drafts_share_do_not_fill_the_memory(self) -> None:
+        """A show's tags are in memory once, and in a message with each episode."""
+        shows = shows_of(listing([ROWS_OF_A_SHOW[0] | {"Genre": [{"tag": "x" * 4000}] * 250}]).rows)
+        decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine", shows))
+        assert pack(decoder, plex_answer(EPISODES * 20), 0) == b""
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -243,11 +361,28 @@ class TestWhatIsPacked:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the second process is used on Linux")
-@pytest.mark.parametrize("sent", [b"", HEAD.pack(ANSWER, 1, 0, 0, 5)[:-1], HEAD.pack(LISTING, 1, 0, 0, 5) + b"{"])
-def test_the_process_ends_with_its_input(sent: bytes) -> None:
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"", 0),
+        (HEAD.pack(ANSWER, 1, 0, 0, 5)[:-1], 0),
+        (HEAD.pack(LISTING, 1, 0, 0, 5) + b"{", 0),
+        (HEAD.pack(ANSWER, 1, 0, 0, 5), 1),  # of a listing that has ended
+    ],
+)
+def test_the_process_ends_with_its_input(sent: bytes, answers: int) -> None:
     fd = os.memfd_create("answers")
     os.ftruncate(fd, 1 << 20)
-    command = [sys.executable, "-m", "retrovue.importers.http.decoder_process", own_version(), str(fd), str(1 << 20)]
+    command = [sys.executable, "-c", decoding._PROGRAM, own_version(), str(fd), str(1 << 20), *sys.path]
     done = subprocess.run(command, input=sent, capture_output=True, pass_fds=[fd], timeout=60, check=False)
     os.close(fd)
-    assert (done.returncode, done.stdout, done.stderr) == (0, LENGTH.pack(0), b"")
+    assert (done.returncode, done.stdout, done.stderr) == (0, LENGTH.pack(0) * (1 + answers), b"")
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("150000 100000", 1.5), ("max 100000", 2), ("odd", 2)])
+def test_the_limit_of_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: float) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(decoding, "_LIMIT", tmp_path / "cpu.max")
+    assert COUNT_CORES() == 2
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert COUNT_CORES() == cores
