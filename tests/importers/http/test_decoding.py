@@ -336,7 +336,8 @@ class TestWhatIsPacked:
         rows = jellyfin.a_series(3, "A Series")
         of_series = series_of(jellyfin.listing(*[row for row in rows if row["Type"] == "Series"]).rows)
         decoder = PageDecoder(JellyfinFormat(), JellyfinDraftMaker("machine", of_series))
-        episodes = [row for row in rows if row["Type"] == "Episode"]
+        chapters = [{"StartPositionTicks": 0, "Name": "One"}, {"StartPositionTicks": 10_000_000, "Name": "é"}]
+        episodes = [row | {"Chapters": chapters} for row in rows if row["Type"] == "Episode"]
         self.check(decoder, orjson.dumps({"Items": episodes, "TotalRecordCount": 6, "StartIndex": 0}))
 
     def test_texts_that_drafts_share_do_not_fill_the_memory(self) -> None:
