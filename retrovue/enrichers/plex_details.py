@@ -10,8 +10,8 @@ from retrovue.core.errors import RequestError
 from retrovue.core.model import Source
 from retrovue.enrichers.base import AssetView, BaseEnricher, Enrichment, Failure
 from retrovue.importers.http.client import Transport
-from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.details import Detail
+from retrovue.importers.plex.importer import PlexImporter
 
 _URI = re.compile(r"plex://[^/]+/library/metadata/([0-9]{1,18})\?media=([0-9]{1,18})")
 

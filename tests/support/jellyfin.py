@@ -10,7 +10,7 @@ import orjson
 from retrovue.core.model import Collection, PathMapping, Secret
 from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import FULL, Scope
-from retrovue.importers.jellyfin import JellyfinImporter
+from retrovue.importers.jellyfin.importer import JellyfinImporter
 from retrovue.importers.jellyfin.rows import JellyfinListing, decode_listing
 from retrovue.simulator import Row
 from retrovue.simulator.jellyfin import JellyfinLibrary, SimulatedJellyfin, episode, movie, series

@@ -12,7 +12,7 @@ import orjson
 from retrovue.core.model import Collection, PathMapping, Secret
 from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.core.runs import FULL, Scope
-from retrovue.importers.plex import PlexImporter
+from retrovue.importers.plex.importer import PlexImporter
 from retrovue.importers.plex.rows import PlexListing, decode_listing
 from retrovue.simulator import GeneratedSection, ListSection, Row, Section, SimulatedPlex, episode, season, show
 

@@ -1,5 +1,1 @@
 """The importer for Plex Media Server."""
-
-from retrovue.importers.plex.importer import PlexImporter
-
-__all__ = ["PlexImporter"]

@@ -31,9 +31,8 @@ from retrovue.importers.http.pace import Pace
 from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.http.retries import wait_s
 from retrovue.importers.http.settings import HttpPolicy, HttpSettings, read_settings
-from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.plex import PlexImporter
-from retrovue.importers.plex.importer import PLEX
+from retrovue.importers.jellyfin.importer import JellyfinImporter
+from retrovue.importers.plex.importer import PLEX, PlexImporter
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, faults, movie
 from retrovue.simulator.request import Request
 from tests.support.plex import IMPATIENT, TOKEN, collection, plex, read_all

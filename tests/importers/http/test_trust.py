@@ -15,7 +15,7 @@ from anyio.streams.tls import TLSListener
 from retrovue.core.errors import RequestError, SourceUnreachable
 from retrovue.core.model import Secret
 from retrovue.importers.http.trust import tls_context
-from retrovue.importers.plex import PlexImporter
+from retrovue.importers.plex.importer import PlexImporter
 from retrovue.simulator import SimulatedPlex
 from tests.support.plex import IMPATIENT, TOKEN
 

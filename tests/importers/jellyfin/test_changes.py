@@ -5,7 +5,7 @@ import pytest
 from retrovue.core.answers import ChangesRead, Since
 from retrovue.core.pages import Page
 from retrovue.errors import ChangesUnknown, CollectionGone
-from retrovue.importers.jellyfin import JellyfinImporter
+from retrovue.importers.jellyfin.importer import JellyfinImporter
 from retrovue.simulator.jellyfin import JellyfinLibrary, episode, item_id, movie, series
 from tests.support.jellyfin import collection, jellyfin, read_all
 

@@ -19,8 +19,7 @@ from retrovue.errors import (
 )
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.settings import HttpPolicy
-from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.jellyfin.importer import JELLYFIN
+from retrovue.importers.jellyfin.importer import JELLYFIN, JellyfinImporter
 from retrovue.simulator import Fault, faults
 from retrovue.simulator.jellyfin import SimulatedJellyfin
 from tests.importers.http.test_client import hold_the_token as _holds

@@ -12,8 +12,7 @@ from retrovue.core.answers import ChangeState
 from retrovue.core.model import Secret
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, SourceUnreachable, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, compliance_problems
-from retrovue.importers.jellyfin import JellyfinImporter
-from retrovue.importers.jellyfin.importer import decode_views, decode_virtual_folders
+from retrovue.importers.jellyfin.importer import JellyfinImporter, decode_views, decode_virtual_folders
 from retrovue.importers.registry import importer_class, importer_types
 from retrovue.simulator import Fault, faults
 from retrovue.simulator.jellyfin import (

@@ -15,8 +15,7 @@ from retrovue.errors import (
     SourceUnreachable,
 )
 from retrovue.importers.http.answers import map_error, parse_base_url
-from retrovue.importers.plex import PlexImporter
-from retrovue.importers.plex.importer import PLEX
+from retrovue.importers.plex.importer import PLEX, PlexImporter
 from retrovue.simulator import SimulatedPlex
 from tests.support.plex import IMPATIENT, TOKEN
 

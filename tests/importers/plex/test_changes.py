@@ -10,7 +10,7 @@ from retrovue.core.model import Collection
 from retrovue.core.pages import Page
 from retrovue.errors import ChangesUnknown, CollectionGone
 from retrovue.importers.base import ListsChanges, ListsItems, TellsState
-from retrovue.importers.plex import PlexImporter
+from retrovue.importers.plex.importer import PlexImporter
 from retrovue.simulator import Fault, ListSection, album, artist, faults, movie, track
 from tests.support.plex import collection, plex, read_all, series, tv
 

@@ -13,8 +13,8 @@ from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer, RequestError, SourceRefused, WrongIdentity
 from retrovue.importers.base import BaseImporter, ImporterInterface, TellsChanges, compliance_problems
 from retrovue.importers.locations import check_locations
-from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex import importer as plex_importer
+from retrovue.importers.plex.importer import PlexImporter
 from retrovue.simulator import (
     Fault,
     GeneratedSection,

@@ -11,8 +11,8 @@ import pytest
 
 from retrovue.core.model import Secret
 from retrovue.errors import RequestError, SourceUnreachable
-from retrovue.importers.plex import PlexImporter
 from retrovue.importers.plex.details import Detail
+from retrovue.importers.plex.importer import PlexImporter
 from retrovue.simulator import Fault, ListSection, Row, SimulatedPlex, faults, movie
 from retrovue.simulator.build import media, part
 from tests.support.plex import IMPATIENT, TOKEN, collection, plex, read_all

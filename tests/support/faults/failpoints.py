@@ -26,8 +26,8 @@ from retrovue.cli import app
 from retrovue.cli.actions import ingest
 from retrovue.cli.commands import source
 from retrovue.cli.entry import main
-from retrovue.importers import plex
 from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.plex import importer as plex
 from retrovue.store import engines, kept, opening
 from retrovue.store.dialect import Dialect
 from tests.support.statements import surround
