@@ -137,6 +137,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                     async with aclosing(self._read(reader, read_before)) as pages:
                         async for page in pages:
                             yield page
+                            del page  # It isn't needed while the next one is made.
                 await self.check_library()
             except ListingMoved as exc:
                 if number + 1 == len(attempts):
@@ -182,6 +183,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
                 if marked and bookmark is not None:
                     page.bookmark = bookmarks.encode(bookmark)
                 yield page
+                del page  # It isn't needed while the next one is made.
 
     async def mark(self) -> str | None:
         """Request a mark that later tells whether the library has changed; None if there is none, or it is changing."""
