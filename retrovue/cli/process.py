@@ -8,9 +8,10 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of ``malloc.h``."""
-_LARGE_BLOCK = 256 << 10
-"""The size in bytes from which a block counts as large. A page of a listing and the copies of it are large."""
-
+_LARGE_BLOCK, _SMALLEST_LARGE_BLOCK = 2 << 20, 256 << 10
+"""The sizes in bytes from which a block counts as large: more than an answer with 1,000 films, and a part of one where
+what is kept of a library grows.
+"""
 _SPARE = 16 << 20
 """The size in bytes of the free memory behind all small blocks that the process keeps: that of some pages' values."""
 
@@ -21,13 +22,14 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def return_large_blocks() -> None:
+def return_large_blocks(*, growing: bool = False) -> None:
     """Make the allocator of glibc map each large block separately, and return it to the system when it is freed.
 
     glibc begins like that, but after the first large block it places the next ones among small ones, where few of them
     can be returned: over a thousand pages the process grows by a sixth. Of the small ones `_SPARE` bytes are kept:
-    otherwise each page of a listing gives them back, and gets them again by hundreds of page faults. Other allocators
-    aren't changed.
+    otherwise each page of a listing gives them back, and gets them again by hundreds of page faults. An answer is below
+    the limit for the same reason, unless the process keeps much that grows with the library, as a dry-run does
+    (``growing``): answers among that make gaps, which take 24 MB for a million films. Other allocators aren't changed.
     """
     import ctypes
 
@@ -35,7 +37,7 @@ def return_large_blocks() -> None:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return  # not glibc: nothing to set
-    set_option(_MMAP_THRESHOLD, _LARGE_BLOCK)
+    set_option(_MMAP_THRESHOLD, _SMALLEST_LARGE_BLOCK if growing else _LARGE_BLOCK)
     set_option(_TRIM_THRESHOLD, _SPARE)
 
 

@@ -293,12 +293,14 @@ libc = ctypes.CDLL(None)
 if not hasattr(libc, "mallinfo2"):
     sys.exit("no glibc")
 libc.mallinfo2.restype = Blocks
-if sys.argv[1] == "returned":
-    return_large_blocks()
+if sys.argv[1] != "as usual":
+    return_large_blocks(growing=sys.argv[1] == "growing")
 first = bytes(4 << 20)
 del first
 before = libc.mallinfo2().hblks
-kept = [bytes(1 << 20) for _ in range(8)]
+kept = [bytes(3 << 20) for _ in range(8)]
+print(libc.mallinfo2().hblks - before)
+kept = [bytes(1 << 20) for _ in range(4)]
 print(libc.mallinfo2().hblks - before)
 small = [bytes(1000) for _ in range(8000)]
 del small
@@ -306,11 +308,12 @@ print(libc.mallinfo2().keepcost > 4 << 20)
 """
         found = {
             how: subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=False)
-            for how in ("returned", "as usual")
+            for how in ("returned", "growing", "as usual")
         }
         if found["returned"].stderr.strip() == "no glibc":
             return
-        assert found["returned"].stdout == "8\nTrue\n", found
+        assert found["returned"].stdout == "8\n0\nTrue\n", found
+        assert found["growing"].stdout == "8\n4\nTrue\n", found
         assert found["as usual"].stdout.startswith("0\n"), found
 
     def test_garbage_is_collected_during_a_run(self) -> None:

@@ -151,7 +151,7 @@ class Report(Struct, frozen=True):
         call = self.call
         run: IngestRun | None = None
         problem: Problem | None = None
-        with memory_bounded(), Progress(call.output) as progress:
+        with memory_bounded(growing=call.dry_run), Progress(call.output) as progress:
             try:
                 async with start() as run:
                     call.report_interruption = partial(self.interrupted, run)
@@ -238,12 +238,12 @@ def goes_on(run: str) -> Problem:
 
 
 @contextmanager
-def memory_bounded() -> Iterator[None]:
+def memory_bounded(*, growing: bool = False) -> Iterator[None]:
     """Return freed memory to the system during a run, and collect garbage, except among the objects of imports.
 
-    Each request leaves some 80 objects in cycles, of the HTTP client and of its retries.
+    ``growing``: whether the run keeps what grows with the library. Each request leaves some objects in cycles.
     """
-    return_large_blocks()
+    return_large_blocks(growing=growing)
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN, 10, 10)
