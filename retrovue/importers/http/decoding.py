@@ -183,8 +183,7 @@ class Decoding(asyncio.SubprocessProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the process that was started."""
-        if isinstance(transport, asyncio.SubprocessTransport):
-            self._transport = transport
+        self._transport = cast("asyncio.SubprocessTransport", transport)  # that of uvloop has another base class
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Take what the process has written."""
