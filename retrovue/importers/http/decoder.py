@@ -15,6 +15,7 @@ from retrovue.importers.http.listing import (
     Listing,
     ListingFormat,
     OutlineListing,
+    OutlineRows,
     OutlineT,
     RowT,
 )
@@ -53,14 +54,19 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
             listing.digest = self.stamps.of(body, taker.show_keys)
         return listing
 
-    def decode_outline(self, body: bytes | bytearray) -> OutlineListing[OutlineT, KeyT] | None:
+    def decode_outline(self, body: bytes | bytearray, shared: int) -> OutlineListing[OutlineT, KeyT] | None:
         """Decode only what is needed to recognise the items of an answer, with its digest.
 
-        Returns None if it has to be decoded in full.
+        Its content is that of the rows after the ``shared`` first ones. Returns None if it has to be decoded in full.
         """
         listing: OutlineListing[OutlineT, KeyT] | None = self.form.decode_outline(body)
-        if listing is not None:
-            listing.digest = self.stamps.of(body, self._show_keys(listing))
+        if listing is None:
+            return None
+        listing.digest = self.stamps.of(body, self._show_keys(listing))
+        rows, listing.rows = listing.rows[shared:], []
+        listing.content = self.make.outline(rows)
+        if self.make.shows:
+            listing.show_keys = [self.make.show_key_of(listed) for listed in rows]
         return listing
 
     def _show_keys(self, listing: Listing[Any, KeyT]) -> Iterable[KeyT | None]:
@@ -68,16 +74,19 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
 
 
 class _Packed(Struct, array_like=True, gc=False):
-    """A decoded answer on its way from one process to another."""
+    """A decoded answer on its way from one process to another, in full or its outline."""
 
     keys: list[Any]
     size: int | None
     total: int | None
     offset: int | None
     digest: bytes | None
-    drafts: Raw
-    rejected: list[Rejection]
-    source_items: int
+    drafts: Raw = Raw(b"\xc0")
+    """A list of drafts; nil in MessagePack for an outline."""
+    rejected: list[Rejection] = []
+    source_items: int = 0
+    outline: OutlineRows | None = None
+    show_keys: list[Any] | None = None
 
 
 _encoder = msgpack.Encoder()
@@ -88,30 +97,35 @@ _ARRAY = StructFormat(">BI")
 _ARRAY_32 = 0xDD
 
 
-def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int) -> bytes:
-    """Decode an answer to its page, as `PageDecoder.decode`, and encode the result for `unpack`.
+def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int, *, outline: bool = False) -> bytes:
+    """Decode an answer to its page, or its outline, as `PageDecoder` does, and encode the result for `unpack`.
 
     The result is empty if one of its rows is unusual: it has to be decoded where its rows are needed. It is empty, too,
     if it would be longer than `LARGE_ANSWER`: drafts may share their texts in memory, but not in the result.
     """
-    listing = decoder.decode_usual(body, shared)
-    if listing is None or listing.page is None:
+    listing = decoder.decode_outline(body, shared) if outline else decoder.decode_usual(body, shared)
+    if listing is None:
         return b""
-    page = listing.page
-    drafts = bytearray(_ARRAY.pack(_ARRAY_32, len(page.drafts)))
-    for draft in page.drafts:
-        _encoder.encode_into(draft, drafts, -1)
-        if len(drafts) > LARGE_ANSWER:
-            return b""
-    numbers = listing.size, listing.total, listing.offset
-    packed = _encoder.encode(
-        _Packed(listing.keys, *numbers, listing.digest, Raw(drafts), page.rejected, page.source_items)
-    )
-    return packed if len(packed) <= LARGE_ANSWER else b""
+    packed = _Packed(listing.keys, listing.size, listing.total, listing.offset, listing.digest)
+    if isinstance(listing, OutlineListing):
+        packed.outline, packed.show_keys = listing.content, listing.show_keys
+    elif listing.page is not None:
+        page = listing.page
+        drafts = bytearray(_ARRAY.pack(_ARRAY_32, len(page.drafts)))
+        for draft in page.drafts:
+            _encoder.encode_into(draft, drafts, -1)
+            if len(drafts) > LARGE_ANSWER:
+                return b""
+        packed.drafts, packed.rejected, packed.source_items = Raw(drafts), page.rejected, page.source_items
+    encoded = _encoder.encode(packed)
+    return encoded if len(encoded) <= LARGE_ANSWER else b""
 
 
 def unpack(packed: bytes) -> Listing[Any, Any]:
     """Return the listing that `pack` has encoded; raises msgspec.MsgspecError if it hasn't."""
     found = _decoder.decode(packed)
+    numbers = found.size, found.total, found.offset, found.digest
+    if found.outline is not None:
+        return OutlineListing(found.keys, [], *numbers, content=found.outline, show_keys=found.show_keys)
     page = Page(_drafts_decoder.decode(found.drafts), found.rejected, found.source_items)
-    return Listing(found.keys, [], found.size, found.total, found.offset, found.digest, page)
+    return Listing(found.keys, [], *numbers, page)

@@ -21,8 +21,10 @@ from retrovue.importers.http.decoder import PageDecoder, pack
 
 HEAD: Final = Struct("<BIIII")
 LENGTH: Final = Struct("<I")
-LISTING, ANSWER, END = range(3)
-"""The kinds of messages: the decoder of a listing, an answer of a listing, and the end of a listing."""
+LISTING, ANSWER, OUTLINE, END = range(4)
+"""The kinds of messages: the decoder of a listing, an answer to decode in full, an answer of which only the outline is
+decoded, and the end of a listing.
+"""
 _OBJECTS_BETWEEN = 250_000
 """The new objects after which Python looks for cycles, as in the command line: a page has none."""
 
@@ -50,7 +52,7 @@ def main(version: str, fd: int, size: int) -> None:
                 # An answer may arrive after the end of its listing.
                 decoder = decoders.get(listing)
                 body = memory[start : start + length]
-                packed = b"" if decoder is None else pack(decoder, body, shared)
+                packed = b"" if decoder is None else pack(decoder, body, shared, outline=kind == OUTLINE)
                 memory[start : start + len(packed)] = packed
                 sink.write(LENGTH.pack(len(packed)))
 

@@ -25,7 +25,7 @@ from retrovue.core.logs import logger
 from retrovue.core.version import own_version
 from retrovue.importers.http import decoder_process
 from retrovue.importers.http.decoder import PageDecoder, unpack
-from retrovue.importers.http.decoder_process import ANSWER, END, HEAD, LENGTH, LISTING
+from retrovue.importers.http.decoder_process import ANSWER, END, HEAD, LENGTH, LISTING, OUTLINE
 from retrovue.importers.http.listing import LARGE_ANSWER, Listing
 
 _PROGRAM = f"""
@@ -37,6 +37,8 @@ main(version, int(fd), int(size))
 """The second process. It has the import path of this one from the start of its own modules on."""
 _AT_ONCE: Final = 2
 """The most answers that the second process has: one that it decodes, and the next one."""
+_OUTLINES_PER_ROW: Final = 4
+"""The outlines that take as long as a row that is decoded in full."""
 _LAST_WORDS: Final = 2000
 """The most bytes of what it writes to standard error that are logged."""
 
@@ -56,13 +58,15 @@ _log = logger(__name__)
 class Work:
     """An answer for the second process."""
 
-    def __init__(self, listing: int, body: bytes | bytearray, shared: int) -> None:
+    def __init__(self, listing: int, body: bytes | bytearray, shared: int, *, outline: bool = False) -> None:
         self.listing = listing
         """The number of its listing."""
         self.body = body
-        """The answer; empty when its page is there."""
+        """The answer; empty when its page is there, but not when its outline is."""
         self.shared = shared
         """As for `PageDecoder.decode`."""
+        self.outline = outline
+        """Whether only its outline is decoded."""
         self.slot: int | None = None
         """Where the second process has it or had it in the shared memory; None while it waits."""
         self.packed = b""
@@ -72,7 +76,7 @@ class Work:
     def finish(self, packed: bytes) -> None:
         """Take the result; empty if the answer has to be decoded in this process."""
         self.packed = packed
-        if packed:
+        if packed and not self.outline:
             self.body = b""
         self.done.set()
 
@@ -264,7 +268,8 @@ class Decoding(asyncio.SubprocessProtocol):
             self._sent.append(work)
             end = start + len(work.body)
             self._memory[start:end] = work.body
-            self._write(HEAD.pack(ANSWER, work.listing, work.shared, start, len(work.body)))
+            kind = OUTLINE if work.outline else ANSWER
+            self._write(HEAD.pack(kind, work.listing, work.shared, start, len(work.body)))
 
     def _take_result(self, work: Work, length: int) -> None:
         if self._memory is not None and work.slot is not None:
@@ -298,9 +303,11 @@ class Decoding(asyncio.SubprocessProtocol):
 class DecodingAhead:
     """Decodes the answers of one listing in the second process."""
 
-    def __init__(self, process: Decoding, decoder: PageDecoder[Any, Any, Any]) -> None:
+    def __init__(self, process: Decoding, decoder: PageDecoder[Any, Any, Any], *, outline: bool = False) -> None:
+        """With ``outline`` only the outlines of answers are decoded."""
         self._process = process
         self._decoder = decoder
+        self._outline = outline
         self._number: int | None = None
         self._is_expected = False
         self._is_ended = False
@@ -312,7 +319,7 @@ class DecodingAhead:
         """
         if not self._is_expected:
             self._is_expected = True
-            self._process.expect(rows, tasks)
+            self._process.expect(rows // _OUTLINES_PER_ROW if self._outline else rows, tasks)
 
     def take(self, body: bytes | bytearray, shared: int) -> Work | None:
         """Take an answer; return None if there is no process.
@@ -324,7 +331,7 @@ class DecodingAhead:
             return None
         if self._number is None:
             self._number = self._process.add_listing(self._decoder)
-        return self._process.take(Work(self._number, body, shared))
+        return self._process.take(Work(self._number, body, shared, outline=self._outline))
 
     async def result(self, work: Work) -> Listing[Any, Any] | None:
         """Return the decoded answer; None if it has to be decoded in this process: see `Decoding.result`."""

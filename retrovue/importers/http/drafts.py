@@ -4,16 +4,16 @@ Every row becomes drafts, or rejections with a reason. Nothing here raises error
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic
 
 import msgspec
 
 from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
-from retrovue.core.pages import AssetDraft, Outline, OutlineItems, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
-from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineT, RowT
+from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineRows, OutlineT, RowT
 
 LONGEST_MS: Final = 2**31 - 1
 # There are no films from before 1800, and servers have given 0, 1 and the far future.
@@ -70,7 +70,7 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
         """Add the drafts of an item to the page; ``uri`` is that of the item."""
 
     @abstractmethod
-    def add_to_outline(self, row: OutlineT, uri: str, outline: Outline) -> None:
+    def add_to_outline(self, row: OutlineT, uri: str, outline: OutlineRows) -> None:
         """Add the versions of an item in short form to the outline."""
 
     @abstractmethod
@@ -142,25 +142,14 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
             if listed.repaired:
                 _clean_from(page, first_draft, first_rejection)
 
-    def outline(
-        self,
-        rows: Sequence[ListedRow[OutlineT, KeyT]],
-        read: Callable[[], Awaitable[Page]],
-        stamp: bytes | None = None,
-        items: tuple[Callable[[], list[bytes]], Callable[[Sequence[int]], Awaitable[Page]]] | None = None,
-    ) -> Outline:
-        """Make the outline of rows in short form; ``read`` reads their page in full.
-
-        ``items`` are what makes the stamps of the rows, and what reads some of them.
-        """
-        outline = Outline([], [], [], len(rows), read, stamp)
+    def outline(self, rows: Sequence[ListedRow[OutlineT, KeyT]]) -> OutlineRows:
+        """Make the outline of rows in short form."""
+        outline = OutlineRows()
         add, item_uri = self.add_to_outline, self._item_uri
-        uris, rejected, ends = outline.source_uris, outline.rejected, list[tuple[int, int]]()
+        uris, rejected, ends = outline.source_uris, outline.rejected, outline.ends
         for listed in rows:
             add(listed.row, item_uri(listed.key), outline)
             ends.append((len(uris), len(rejected)))
-        if items is not None:
-            outline.items = OutlineItems(ends, *items)
         return outline
 
     def usable_versions(self, row: Any, uri: str, rejected: list[Rejection]) -> list[Any]:

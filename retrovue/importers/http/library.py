@@ -14,7 +14,7 @@ from retrovue.core.answers import ChangeState, SourceState
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, Page
+from retrovue.core.pages import Outline, OutlineItems, Page
 from retrovue.core.runs import Scope
 from retrovue.core.text import quoted
 from retrovue.importers import titles
@@ -223,9 +223,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     def _items_reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
         self._decoder = PageDecoder(query.form, self.make)
         # A collection with assets changes little, so most of its pages contain nothing new.
-        if self.collection.assets_count:
-            return self.reader(query, decoder=self._decoder, outline=True)
-        return self.reader(query, decoder=self._decoder, ahead=DecodingAhead(self._decoding, self._decoder))
+        outline = self.collection.assets_count > 0
+        ahead = DecodingAhead(self._decoding, self._decoder, outline=outline)
+        return self.reader(query, decoder=self._decoder, outline=outline, ahead=ahead)
 
     async def read_all(
         self, query: Query[RowT, OutlineT, KeyT], take: Callable[[list[ListedRow[RowT | BadRow, KeyT]]], None]
@@ -303,22 +303,25 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         listing, stamp = window.listing, self.stamp(window.listing)
         if not isinstance(listing, OutlineListing):
             return await self._stamped(listing, stamp)
+        found, show_keys = listing.content, listing.show_keys
         texts: list[Sequence[msgspec.Raw]] = []
 
         def stamps() -> list[bytes]:
             texts.append(reader.row_texts(window))
-            keys = [self.make.show_key_of(listed) for listed in listing.rows] if self.make.shows else None
-            made = self._decoder.stamps.of_rows(texts[0], keys, self.make.uri.encode())
-            return made if len(made) == len(listing.rows) else []
+            made = self._decoder.stamps.of_rows(texts[0], show_keys, self.make.uri.encode())
+            return made if len(made) == len(found.ends) else []
 
         async def read(positions: Sequence[int]) -> Page:
             return await self.page(reader.decode_some(window, texts[0], positions))
 
-        return self.make.outline(
-            listing.rows,
+        return Outline(
+            found.source_uris,
+            found.source_paths,
+            found.rejected,
+            len(found.ends),
             lambda: self._stamped(reader.decode_in_full(window), stamp),
             stamp,
-            None if stamp is None else (stamps, read),
+            items=None if stamp is None else OutlineItems(found.ends, stamps, read),
         )
 
     async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:

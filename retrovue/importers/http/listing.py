@@ -14,7 +14,7 @@ import msgspec
 
 from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
-from retrovue.core.pages import Page
+from retrovue.core.pages import Page, Rejection
 from retrovue.importers.http.cleaning import clean_json, is_repaired, may_hold_nul
 from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
@@ -103,8 +103,23 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
         del self.rows[:shared]
 
 
+class OutlineRows(msgspec.Struct, array_like=True, gc=False):
+    """What the rows of an outline tell: see `Outline`."""
+
+    source_uris: list[str] = []
+    source_paths: list[tuple[str, ...]] = []
+    rejected: list[Rejection] = []
+    ends: list[tuple[int, int]] = []
+    """As `OutlineItems.ends`."""
+
+
 class OutlineListing(Listing[RowT, KeyT], Generic[RowT, KeyT], gc=False):
     """One answer of a listing, of which only the identity of items and their exclusion was decoded."""
+
+    content: OutlineRows = msgspec.field(default_factory=OutlineRows)
+    """What its rows tell, without those that it shares with the listing before it; empty while it has rows."""
+    show_keys: list[KeyT | None] | None = None
+    """The show that each of these rows names; None if no show is known."""
 
 
 class Contents(NamedTuple, Generic[RowT]):

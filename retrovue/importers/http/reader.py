@@ -214,12 +214,12 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         answer, work = await self._next_answer(plan, size)
         if work is not None and self._ahead is not None:
             if (done := await self._ahead.result(work)) is not None:
-                return done, answer
+                return done, replace(answer, body=work.body)
             answer = replace(answer, body=work.body) if work.body else await self._get(plan[0], size)
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outliner is not None and not self._has_turn:
-            listing = self._outliner.decode_outline(answer.body)
+            listing = self._outliner.decode_outline(answer.body, shared or 0)
             if listing is not None:
                 return listing, answer
         return await self._decoded(answer, plan[0], size, shared)

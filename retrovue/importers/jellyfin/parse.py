@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 from urllib.parse import quote
 
-from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (
@@ -28,7 +28,7 @@ from retrovue.importers.http.drafts import (
     runtime_ms,
     year,
 )
-from retrovue.importers.http.listing import BadRow, ListedRow
+from retrovue.importers.http.listing import BadRow, ListedRow, OutlineRows
 from retrovue.importers.jellyfin.chapters import TICKS_PER_MS, chapters
 from retrovue.importers.jellyfin.rows import (
     MediaSource,
@@ -120,7 +120,7 @@ class JellyfinDraftMaker(DraftMaker[Row, OutlineRow, bytes]):
             for number in _numbers(row, warnings):
                 page.drafts.append(self._draft(row, source, files, uri, number, own=own, warnings=[*warnings]))
 
-    def add_to_outline(self, row: OutlineRow, uri: str, outline: Outline) -> None:
+    def add_to_outline(self, row: OutlineRow, uri: str, outline: OutlineRows) -> None:
         """Add the usable versions of an item."""
         versions = row.versions
         # Most items have one usable version, and most files one number.

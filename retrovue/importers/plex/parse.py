@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from retrovue.core.bounds import MOST_VERSIONS
-from retrovue.core.pages import AssetDraft, Outline, Page, PartDraft
+from retrovue.core.pages import AssetDraft, Page, PartDraft
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.drafts import (
@@ -25,7 +25,7 @@ from retrovue.importers.http.drafts import (
     runtime_ms,
     year,
 )
-from retrovue.importers.http.listing import BadRow, ListedRow
+from retrovue.importers.http.listing import BadRow, ListedRow, OutlineRows
 from retrovue.importers.plex.rows import Guid, Media, OutlineMedia, OutlineRow, Row, Span, Tag, rating_key_number
 
 PlexRows = Sequence[ListedRow[Row | BadRow, int | str]]
@@ -68,7 +68,7 @@ class PlexDraftMaker(DraftMaker[Row, OutlineRow, int | str]):
         for media in self.usable_versions(row, uri, page.rejected):
             page.drafts.append(self._draft(row, kind, media, uri))
 
-    def add_to_outline(self, row: OutlineRow, uri: str, outline: Outline) -> None:
+    def add_to_outline(self, row: OutlineRow, uri: str, outline: OutlineRows) -> None:
         """Add the usable versions of an item."""
         versions = row.versions
         # Most items have one usable version of one file.

@@ -15,9 +15,10 @@ from typing import Any
 import anyio
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from retrovue.core.config import ONE_PROCESS
-from retrovue.core.pages import Page
+from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import FULL
 from retrovue.core.version import own_version
 from retrovue.importers.http import decoding
@@ -95,6 +96,31 @@ class TestTwoProcesses:
         assert pages == await read_alone(monkeypatch)
         assert process.decoded > 0
 
+    async def test_make_the_same_outlines_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decoding, "_OUTLINES_PER_ROW", 1)
+
+        async def outlines() -> tuple[list[Any], int]:
+            found: list[Any] = []
+            known = replace(collection(), assets_count=1)
+            async with (
+                plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer),
+                importer.enumerate(known, FULL) as listed,
+            ):
+                async for outline in listed:
+                    assert isinstance(outline, Outline)
+                    assert outline.items is not None
+                    about = outline.source_uris, outline.source_paths, outline.rejected, outline.source_items
+                    items = outline.items.ends, outline.items.stamps(), await outline.items.read([1, 3])
+                    found.append((*about, outline.stamp, *items, await outline.read()))
+                    if len(found) == A_FEW and importer.decoding.pid is not None:
+                        await started(importer.decoding)
+                return found, importer.decoding.decoded
+
+        together, decoded = await outlines()
+        assert decoded > 0
+        monkeypatch.setattr(decoding, "_cores", lambda: 1)
+        assert together == (await outlines())[0]
+
     async def test_a_process_that_is_killed(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -153,7 +179,7 @@ class TestTwoProcesses:
     async def test_what_it_writes_cannot_be_read(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        program = "import retrovue.importers.http.decoder_process as p; p.pack = lambda *_: b'?'; "
+        program = "import retrovue.importers.http.decoder_process as p; p.pack = lambda *_, **__: b'?'; "
         monkeypatch.setattr(decoding, "_PROGRAM", decoding._PROGRAM.replace("from", f"{program}\nfrom", 1))
         pages, _ = await read()
         assert pages == await read_alone(monkeypatch)
@@ -320,6 +346,10 @@ class TestWhatIsPacked:
         assert whole.page is not None
         assert whole.page.drafts
         assert unpack(pack(decoder, body, shared)) == whole
+        outline = decoder.decode_outline(body, shared)
+        assert outline is not None
+        assert outline.content.source_uris
+        assert unpack(pack(decoder, body, shared, outline=True)) == outline
 
     @pytest.mark.parametrize("shared", [0, 1])
     @pytest.mark.parametrize("rows", [[FILM, movie(2)], TRACKS, [FILM | {"Media": []}, movie(3)]])
@@ -359,6 +389,10 @@ class TestWhatIsPacked:
     )
     def test_an_unusual_answer_is_left_to_the_other_process(self, body: bytes) -> None:
         assert pack(PageDecoder(PlexFormat(), PlexDraftMaker("machine")), body, 0) == b""
+
+    @pytest.mark.parametrize("body", [plex_answer([FILM, {"ratingKey": "x"}]), plex_answer([FILM])[:-1], b"[]", b""])
+    def test_an_answer_without_an_outline_is_left_to_the_other_process(self, body: bytes) -> None:
+        assert pack(PageDecoder(PlexFormat(), PlexDraftMaker("machine")), body, 0, outline=True) == b""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the second process is used on Linux")
