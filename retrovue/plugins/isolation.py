@@ -101,6 +101,7 @@ class PluginThread:
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
         self._tasks: dict[PluginTask, asyncio.Task[None]] = {}
+        self._is_ending = False
 
     async def start(self) -> Self:
         """Start the thread and wait until its loop runs; raises LoopEnded if that fails."""
@@ -150,7 +151,9 @@ class PluginThread:
         self._pending.discard(call)
 
     def start_task(self, task: "PluginTask") -> None:
-        """Start serving a task's calls; runs in the loop."""
+        """Start serving a task's calls, unless the loop is ending; runs in the loop."""
+        if self._is_ending:
+            return
         # Not in a task group: if a plugin leaves a cancel scope open in a task, only that task may break.
         self._tasks[task] = served = asyncio.get_running_loop().create_task(task.serve())
         served.add_done_callback(lambda _: self._tasks.pop(task))
@@ -169,9 +172,20 @@ class PluginThread:
         self._loop.set_exception_handler(self._log_stray_exception)
         self._stopping = asyncio.Event()
         self._caller.call_soon_threadsafe(self._ready.set)
-        await self._stopping.wait()
+        try:
+            await self._stopping.wait()
+        except asyncio.CancelledError:
+            # The plugin has ended the loop, which doesn't cancel what has started since.
+            self._is_ending = True
+            for served in self._tasks.values():
+                served.cancel()
+            await self._all_ended()
+            raise
         for task in self._tasks:
             task.end()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks.values())
 

@@ -2,6 +2,7 @@
 """Importers of third parties in a thread of their own: what they do there costs their collection, never the run."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
 from retrovue.plugins import isolation
-from retrovue.plugins.isolation import GRACE
+from retrovue.plugins.isolation import GRACE, PluginThread
 from retrovue.store.collections import list_collections, record_discovery, set_enabled
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
@@ -313,3 +314,18 @@ def test_where_no_loop_can_be_made_nobody_waits_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "there is none\n", done.stderr
+
+
+async def test_a_task_that_starts_while_the_plugin_ends_its_loop_leaves_nothing_behind() -> None:
+    """What is left of a loop would be told as an exception that nobody can catch."""
+
+    def end() -> None:
+        raise SystemExit
+
+    for _ in range(20):
+        thread = await PluginThread("importer odd").start()
+        thread.post(end)
+        task = thread.task()
+        await thread._ended.wait()
+        del task, thread
+    gc.collect()
