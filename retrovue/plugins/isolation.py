@@ -101,7 +101,8 @@ class PluginThread:
         self._loop: asyncio.AbstractEventLoop
         self._stopping: asyncio.Event
         self._tasks: dict[PluginTask, asyncio.Task[None]] = {}
-        self._is_ending = False
+        self.is_ending = False
+        """Whether the plugin has ended the loop."""
 
     async def start(self) -> Self:
         """Start the thread and wait until its loop runs; raises LoopEnded if that fails."""
@@ -152,7 +153,7 @@ class PluginThread:
 
     def start_task(self, task: "PluginTask") -> None:
         """Start serving a task's calls, unless the loop is ending; runs in the loop."""
-        if self._is_ending:
+        if self.is_ending:
             return
         # Not in a task group: if a plugin leaves a cancel scope open in a task, only that task may break.
         self._tasks[task] = served = asyncio.get_running_loop().create_task(task.serve())
@@ -176,7 +177,7 @@ class PluginThread:
             await self._stopping.wait()
         except asyncio.CancelledError:
             # The plugin has ended the loop, which doesn't cancel what has started since.
-            self._is_ending = True
+            self.is_ending = True
             for served in self._tasks.values():
                 served.cancel()
             await self._all_ended()
@@ -267,7 +268,8 @@ class PluginTask:
     async def serve(self) -> None:
         """Answer calls until the task is closed; runs in the plugin's loop."""
         self._task = asyncio.current_task()
-        while (call := await self._calls.get()) is not None:
+        # A cancellation by the plugin looks like that of a call; at the end of the loop no call follows.
+        while not self._thread.is_ending and (call := await self._calls.get()) is not None:
             if call.is_cancelled:
                 call.answer(None, asyncio.CancelledError())
             else:

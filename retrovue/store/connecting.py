@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import anyio
 import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.core.errors import StoreError
 from retrovue.core.logs import logger
@@ -44,8 +45,6 @@ _OWN_SESSION = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
     "SET tcp_user_timeout = 60000"
 )
-_PASSING = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
-"""The errors after which it is tried again to connect."""
 _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 """The errors of a statement that was prepared in another session."""
 
@@ -134,31 +133,14 @@ class Connector:
         return len(answered)
 
     async def _retry(self, *arguments: Any, **options: Any) -> Any:
-        failed: list[Exception] = []
-        try:
-            return await self._connect(*arguments, **options)
-        except _PASSING as exc:
-            failed.append(exc)
-        from tenacity import (  # noqa: PLC0415 - slow, and most connections are opened at once
-            AsyncRetrying,
-            retry_if_exception_type,
-            stop_after_delay,
-            wait_random_exponential,
-        )
-
-        async def connect_or_failure() -> Any:
-            if failed:
-                raise failed.pop()
-            return await self._connect(*arguments, **options)
-
         again = AsyncRetrying(
-            retry=retry_if_exception_type(_PASSING),
+            retry=retry_if_exception_type((asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)),
             stop=stop_after_delay(self._patience),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
             sleep=anyio.sleep,
             reraise=True,
         )
-        return await again(connect_or_failure)
+        return await again(self._connect, *arguments, **options)
 
     async def _prepare(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         _require_version(connection)

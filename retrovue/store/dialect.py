@@ -67,7 +67,9 @@ class Dialect(PGDialect_asyncpg):
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Roll the transaction back, if there is one."""
         adapter = _adapter(dbapi_connection)
-        if not adapter.driver_connection.is_closed():
+        if adapter.driver_connection.is_closed():
+            adapter.autocommit = False  # The next BEGIN finds that the connection is lost, and the pool opens another.
+        else:
             _end(adapter, "ROLLBACK;")
 
 

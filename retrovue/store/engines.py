@@ -68,6 +68,8 @@ class EngineSession(Session, AsyncSession):
 
     async def start(self, begin: Callable[[Any], Awaitable[None]], seconds: float) -> None:  # noqa: ARG002 - the dialect has it
         """Begin a transaction; see `Session.start`."""
+        if not (self._connection.closed or self._connection.invalidated):
+            limit_statements(_driver_of(self._connection), seconds)  # BEGIN as well
         self._begun = await self._connection.begin()
         # The connection was opened again if it had been lost before the transaction.
         self.driver, self.made = _driver_of(self._connection), self._connection.info
@@ -84,6 +86,8 @@ class EngineSession(Session, AsyncSession):
         """Roll the transaction back, if there is one."""
         if self.in_transaction():
             await AsyncSession.rollback(self)
+        if self.driver is not None and self.driver.is_closed() and not self._connection.invalidated:
+            await self._connection.invalidate()  # The next transaction opens another one.
         # After a commit that failed it isn't active any more, and still has to be rolled back.
         if self._begun is not None and self._connection.get_transaction() is not None:
             await self._begun.rollback()

@@ -123,9 +123,7 @@ class StagingTables(Struct, frozen=True):
         pages: bool,
     ) -> None:
         """Empty the tables that may have rows: ``staged`` drafts, ``rejected`` items and, of the others, any number."""
-        tables = [self.name("staged"), "plan", "following"] if staged else []
-        if staged and self.refinements:
-            tables.append(self.name("staged_refinement"))
+        tables = self._of_drafts() if staged else []
         filled = {"staged_rejection": rejected > 0, "staged_key": keys, "listed": listed, "touched_asset": touched}
         filled["staged_page"] = pages
         tables += [self.name(table) for table, is_filled in filled.items() if is_filled]
@@ -138,9 +136,16 @@ class StagingTables(Struct, frozen=True):
             # The driver's own method sends all statements at once.
             await session.driver.execute("; ".join(f"DELETE FROM {table}" for table in tables))
         else:
+            if session.made.get(_DEAD):
+                # Those with deleted rows.
+                tables = list(dict.fromkeys([*tables, *self._of_drafts(), self.name("staged_rejection")]))
             await session.execute(text(f"TRUNCATE {', '.join(tables)}"))
             dead = 0
         session.made[_DEAD] = dead
+
+    def _of_drafts(self) -> list[str]:
+        refinements = [self.name("staged_refinement")] if self.refinements else []
+        return [self.name("staged"), "plan", "following", *refinements]
 
     def _groups(self) -> Iterator[Mapping[str, str]]:
         yield TABLES

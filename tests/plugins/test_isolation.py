@@ -25,7 +25,7 @@ from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.options import IngestOptions
 from retrovue.ingest.orchestrator import ingest_source
 from retrovue.plugins import isolation
-from retrovue.plugins.isolation import GRACE, PluginThread
+from retrovue.plugins.isolation import GRACE, LoopEnded, PluginThread
 from retrovue.store.collections import list_collections, record_discovery, set_enabled
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
@@ -329,3 +329,20 @@ async def test_a_task_that_starts_while_the_plugin_ends_its_loop_leaves_nothing_
         await thread._ended.wait()
         del task, thread
     gc.collect()
+
+
+async def test_a_plugin_that_cancels_all_tasks_ends_its_loop() -> None:
+    async def cancel_all() -> None:
+        for running in asyncio.all_tasks():
+            running.cancel()
+        await asyncio.Event().wait()
+
+    thread = await PluginThread("importer odd").start()
+    task, other = thread.task(), thread.task()
+    with pytest.raises(LoopEnded):
+        await task.run(cancel_all, 60)
+    with anyio.fail_after(60):
+        await thread._ended.wait()
+    for left in (task, other, thread.task()):
+        with pytest.raises(LoopEnded):
+            await left.run(cancel_all, 60)

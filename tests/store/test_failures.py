@@ -12,7 +12,9 @@ from sqlalchemy import exc as sa
 from sqlalchemy import text
 
 from retrovue.errors import RequestError, StoreError, StoreUnavailable
+from retrovue.store import statements
 from retrovue.store.addresses import database_url
+from retrovue.store.driver import LONG_STATEMENT_SECONDS, STATEMENT_SECONDS
 from retrovue.store.failures import translate
 from retrovue.store.session import Store, translated
 from retrovue.store.url import URL
@@ -160,6 +162,34 @@ class TestOnTheServer:
         assert store.data.pool.checkedout() == 0  # type: ignore[attr-defined]
         async with store.transaction() as session:
             assert (await session.execute(text("SELECT 1"))).scalar_one() == 1
+
+    @pytest.mark.fault(43)
+    async def test_a_session_whose_connection_is_lost_in_a_transaction_gets_another(self, store: Store) -> None:
+        async with store.session() as session:
+            for _ in range(2):
+                with pytest.raises(StoreError) as refused:
+                    async with store.transaction(session):
+                        await session.execute(statements.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+                assert refused.value.code == "database_unavailable"
+                async with store.transaction(session):
+                    assert (await session.execute(statements.text("SELECT 1"))).scalar_one() == 1
+        assert store.data.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+    @pytest.mark.fault(101)
+    async def test_begin_has_the_time_limit_of_its_own_transaction(self, store: Store) -> None:
+        limits: list[float] = []
+        begin = store.data.dialect._begin  # type: ignore[attr-defined]
+
+        async def begin_and_tell(driver: Any) -> None:
+            limits.append(driver._config.command_timeout)
+            await begin(driver)
+
+        store.data.dialect._begin = begin_and_tell  # type: ignore[attr-defined]
+        async with store.session() as session:
+            for long in (True, False):
+                async with store.transaction(session, long=long):
+                    pass
+        assert limits == [LONG_STATEMENT_SECONDS, STATEMENT_SECONDS]
 
     @pytest.mark.fault(68)
     async def test_a_bound_value_is_never_shown(self, store: Store) -> None:

@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 
 _PLAIN = re.compile(r"[A-Za-z0-9/_.~,-]*")
 """A path without a character that may have to be encoded."""
+_DOTS = "/."
+"""What a path has if it may have dot segments, which httpx removes."""
 
 
 def target_of(base: bytes, path: str, params: Mapping[str, str]) -> bytes | None:
     """Return the encoded path and query below the encoded path ``base``; None if the path has to be encoded."""
-    if not _PLAIN.fullmatch(path):
+    if not _PLAIN.fullmatch(path) or _DOTS in path:
         return None
     query = "&".join(starmap(_parameter, params.items()))
     return base.rstrip(b"/") + (f"{path}?{query}" if query else path).encode("ascii")
