@@ -68,11 +68,17 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
     def done(worked: JobResult) -> None:
         tell(f"{worked.collection.display_name}  {type(worked.outcome).__name__.lower()}")
 
+    opening = [f"{host} works jobs. SIGTERM or Ctrl-C stops it."]
+
+    def joined() -> None:
+        if opening:  # not when it is registered again
+            call.output.lines([opening.pop()])
+
     async with opened(call, connections=concurrency) as store:
-        call.output.lines([f"{host} works jobs. SIGTERM or Ctrl-C stops it."])
         # A signal is the normal end.
         call.answered(OK)
-        await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=done)
+        of = sources or None
+        await work_jobs(store, host, concurrency=concurrency, sources=of, on_worked=done, on_joined=joined)
     return OK
 
 
