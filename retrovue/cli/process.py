@@ -9,11 +9,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of ``malloc.h``."""
 _LARGE_BLOCK, _SMALLEST_LARGE_BLOCK = 2 << 20, 256 << 10
-"""The sizes in bytes from which a block counts as large: more than an answer with 1,000 films, and a part of one where
-what is kept of a library grows.
+"""The sizes in bytes from which a block counts as large: usually, and if the process keeps what grows with the library.
+An answer with 1,000 films has 1.6 MB.
 """
 _SPARE = 16 << 20
-"""The size in bytes of the free memory behind all small blocks that the process keeps: that of some pages' values."""
+"""The most bytes of free memory that the process keeps behind its small blocks: what the values of some pages take."""
 
 
 def ignore_signals() -> None:
@@ -27,9 +27,10 @@ def return_large_blocks(*, growing: bool = False) -> None:
 
     glibc begins like that, but after the first large block it places the next ones among small ones, where few of them
     can be returned: over a thousand pages the process grows by a sixth. Of the small ones `_SPARE` bytes are kept:
-    otherwise each page of a listing gives them back, and gets them again by hundreds of page faults. An answer is below
-    the limit for the same reason, unless the process keeps much that grows with the library, as a dry-run does
-    (``growing``): answers among that make gaps, which take 24 MB for a million films. Other allocators aren't changed.
+    otherwise each page of a listing returns them, and gets them again by hundreds of page faults. For the same reason
+    an answer usually isn't a large block. With ``growing`` it is: a process that keeps what grows with the library,
+    as a dry-run does, would keep the gaps that answers leave in it, 24 MB for a million films. Other allocators aren't
+    changed.
     """
     import ctypes
 

@@ -27,8 +27,6 @@ from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 IDENTITY_SETTING = "machine_identifier"
 """The key in a source's configuration for the identifier of its server, which is stored when the source is added. An
 importer with this setting refuses any other server.
-
-An importer with this setting refuses any other server.
 """
 
 

@@ -26,7 +26,6 @@ from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.drafts import draft_problem
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.decoder import PageDecoder, pack, unpack
-from retrovue.importers.http.drafts import PageTaker
 from retrovue.importers.http.listing import ListingMoved
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
@@ -160,11 +159,11 @@ class Parser:
             if outline.keys != listing.keys:
                 raise AssertionError("the outline of the page has other keys than the page")
             make.outline(outline.rows)
-        taker = PageTaker(make, 0)
-        taken = PlexFormat().decode(body, taker)
-        if taken.keys != listing.keys or (taken.page is not None and taker.page != page):
+        decoder = PageDecoder(PlexFormat(), make)
+        taken = decoder.decode(body, 0)
+        if taken.keys != listing.keys or (taken.page is not None and taken.page != page):
             raise AssertionError("the page of the rows that were taken is another than that of all rows")
-        if packed := pack(PageDecoder(PlexFormat(), make), body, 0):
+        if packed := pack(decoder, body, 0):
             unpacked = unpack(packed)
             if (unpacked.keys, unpacked.page) != (listing.keys, page):
                 raise AssertionError("the page of a second process is another than that of this one")

@@ -68,17 +68,18 @@ async def work(call: Invocation, name: str | None, *, concurrency: int, sources:
     def done(worked: JobResult) -> None:
         tell(f"{worked.collection.display_name}  {type(worked.outcome).__name__.lower()}")
 
-    opening = [f"{host} works jobs. SIGTERM or Ctrl-C stops it."]
+    has_joined = False
 
     def joined() -> None:
-        if opening:  # not when it is registered again
-            call.output.lines([opening.pop()])
+        nonlocal has_joined
+        if not has_joined:  # It is registered again after an outage.
+            call.output.lines([f"{host} works jobs. SIGTERM or Ctrl-C stops it."])
+        has_joined = True
 
     async with opened(call, connections=concurrency) as store:
         # A signal is the normal end.
         call.answered(OK)
-        of = sources or None
-        await work_jobs(store, host, concurrency=concurrency, sources=of, on_worked=done, on_joined=joined)
+        await work_jobs(store, host, concurrency=concurrency, sources=sources or None, on_worked=done, on_joined=joined)
     return OK
 
 

@@ -40,10 +40,10 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         Its page is made of the rows after the ``shared`` first ones, unless one of them is unusual. With None no page
         is made.
         """
-        taker = None if shared is None else PageTaker(self.make, shared)
-        listing: Listing[RowT | BadRow, KeyT] = self.form.decode(body, taker)
-        keys = self._show_keys(listing) if taker is None or listing.page is None else taker.show_keys
-        listing.digest = self.stamps.of(body, keys)
+        listing = None if shared is None else self.decode_usual(body, shared)
+        if listing is None:
+            listing = self.form.decode(body)
+            listing.digest = self.stamps.of(body, self._show_keys(listing))
         return listing
 
     def decode_usual(self, body: bytes | bytearray, shared: int) -> Listing[RowT | BadRow, KeyT] | None:

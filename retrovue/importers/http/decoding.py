@@ -34,7 +34,7 @@ version, fd, size, *sys.path = sys.argv[1:]
 from {decoder_process.__name__} import main
 main(version, int(fd), int(size))
 """
-"""The second process. It has the import path of this one from the start of its own modules on."""
+"""The code of the second process. It takes the import path of this process before it imports RetroVue."""
 _AT_ONCE: Final = 2
 """The most answers that the second process has: one that it decodes, and the next one."""
 _OUTLINES_PER_ROW: Final = 4
@@ -43,14 +43,16 @@ _LAST_WORDS: Final = 2000
 """The most bytes of what it writes to standard error that are logged."""
 
 _ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": f"{64 << 20}", "MALLOC_TRIM_THRESHOLD_": f"{128 << 20}"}
-"""Settings of glibc by which the process keeps its memory: it needs as much for the next answer, and each page of it
-that was given back costs a fault when it is used again.
+"""Settings of glibc by which the process keeps the memory that it frees. The next answer needs as much, and memory that
+was returned to the system costs a page fault for each 4 KiB when it is used again.
 """
 _ENDED_WITHIN_S: Final = 2.0
 """Seconds to wait for the process after it was killed."""
 
 _LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""The limit of a container (cgroup v2): the microseconds of a core that it may use, and in how many."""
+"""The limit of a container in cgroup v2: the microseconds of processor time that it may use in each period, or ``max``,
+and the microseconds of a period.
+"""
 
 _log = logger(__name__)
 
@@ -95,6 +97,8 @@ class Decoding(asyncio.SubprocessProtocol):
         self.decoded = 0
         """How many answers it has decoded."""
         self._may_start = _is_useful()
+        if not self._may_start:
+            self.started.set()
         self._is_over = False
         """Whether it takes no answers any more."""
         self._is_closed = False

@@ -171,18 +171,12 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
     def hashed(self, digest: bytes) -> KeyT:
         """Make the key of a row without a usable id from the hash of its text."""
 
-    def decode(self, body: bytes | bytearray, taker: Taker | None = None) -> Listing[RowT | BadRow, KeyT]:
+    def decode(self, body: bytes | bytearray) -> Listing[RowT | BadRow, KeyT]:
         """Decode one answer of a listing.
-
-        With ``taker`` the rows are passed to it, unless one of them is unusual: the listing then has the rows, and
-        what the taker has made is invalid.
 
         Raises MalformedAnswer with code ``bad_json`` if it isn't JSON, ``no_container`` if it isn't a listing,
         ``answer_too_large`` if it has too many values.
         """
-        listing = None if taker is None else self.decode_usual(body, taker)
-        if listing is not None:
-            return listing
         check_size(body)
         if not may_hold_nul(body):
             try:
@@ -194,7 +188,10 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
         return self._decode_by_row(body)
 
     def decode_usual(self, body: bytes | bytearray, taker: Taker) -> Listing[RowT | BadRow, KeyT] | None:
-        """Decode an answer of which the rows are taken; None if a row is unusual, or the answer isn't a listing."""
+        """Decode an answer and pass its rows to ``taker``, a few at a time. The listing has the taker's page.
+
+        Returns None if a row is unusual or the answer isn't a listing. The taker's page is then invalid.
+        """
         try:
             check_size(body)
             return None if may_hold_nul(body) else self._decode_to(taker, body)

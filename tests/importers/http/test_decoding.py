@@ -72,12 +72,17 @@ async def read_alone(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
     """Read all pages with one process."""
     with monkeypatch.context() as alone:
         alone.setattr(decoding, "_cores", lambda: 1)
-        async with plex(GeneratedSection("1", "Films", count=FILMS), config={"page_size": PAGE}) as (_, importer):
-            async with importer.enumerate(collection(), FULL) as listed:
-                pages = [page async for page in listed if isinstance(page, Page)]
-            assert importer.decoding.pid is None
+        pages, process = await read()
+    assert process.pid is None
     assert sum(page.source_items for page in pages) == FILMS
     return pages
+
+
+async def read_together(monkeypatch: pytest.MonkeyPatch, then: Callable[[Decoding], None] = lambda _: None) -> Decoding:
+    """Read with a second process, of which ``then`` is told as in `read`: the pages are those of one process."""
+    pages, process = await read(then)
+    assert pages == await read_alone(monkeypatch)
+    return process
 
 
 def is_running(pid: int) -> bool:
@@ -92,8 +97,7 @@ def is_running(pid: int) -> bool:
 @pytest.mark.fault(156)
 class TestTwoProcesses:
     async def test_read_the_same_pages_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pages, process = await read()
-        assert pages == await read_alone(monkeypatch)
+        process = await read_together(monkeypatch)
         assert process.decoded > 0
 
     async def test_make_the_same_outlines_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +133,7 @@ class TestTwoProcesses:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
 
-        pages, _ = await read(kill)
-        assert pages == await read_alone(monkeypatch)
+        await read_together(monkeypatch, kill)
         assert caplog.text.count("It has ended.") == 1
 
     async def test_a_process_that_does_nothing(
@@ -142,8 +145,7 @@ class TestTwoProcesses:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGSTOP)
 
-        pages, process = await read(stop)
-        assert pages == await read_alone(monkeypatch)
+        process = await read_together(monkeypatch, stop)
         assert "It hasn't decoded an answer in 0.05 s." in caplog.text
         assert process.pid is not None
         assert not is_running(process.pid)
@@ -152,8 +154,7 @@ class TestTwoProcesses:
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(decoding, "own_version", lambda: "0.0.1")
-        pages, process = await read()
-        assert pages == await read_alone(monkeypatch)
+        process = await read_together(monkeypatch)
         assert process.decoded == 0
         assert "instead of 0.0.1: RetroVue was replaced meanwhile." in caplog.text
 
@@ -161,8 +162,7 @@ class TestTwoProcesses:
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(decoding, "_PROGRAM", "import no_such_module")
-        pages, _ = await read()
-        assert pages == await read_alone(monkeypatch)
+        await read_together(monkeypatch)
         assert "No module named 'no_such_module'" in caplog.text
 
     async def test_a_program_that_ends_at_once(
@@ -172,8 +172,7 @@ class TestTwoProcesses:
         program.write_text("#!/bin/sh\nexit 2\n")
         program.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(program))
-        pages, _ = await read()
-        assert pages == await read_alone(monkeypatch)
+        await read_together(monkeypatch)
         assert "It has ended." in caplog.text
 
     async def test_what_it_writes_cannot_be_read(
@@ -181,23 +180,20 @@ class TestTwoProcesses:
     ) -> None:
         program = "import retrovue.importers.http.decoder_process as p; p.pack = lambda *_, **__: b'?'; "
         monkeypatch.setattr(decoding, "_PROGRAM", decoding._PROGRAM.replace("from", f"{program}\nfrom", 1))
-        pages, _ = await read()
-        assert pages == await read_alone(monkeypatch)
+        await read_together(monkeypatch)
         assert "It has written what can't be read" in caplog.text
 
     async def test_a_process_that_cannot_be_started(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(sys, "executable", "/nowhere/python3")
-        pages, process = await read()
-        assert pages == await read_alone(monkeypatch)
+        process = await read_together(monkeypatch)
         assert process.pid is None
         assert "It couldn't be started" in caplog.text
 
     async def test_an_odd_import_path(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "path", ["", Path("/nowhere"), *sys.path])
-        pages, process = await read()
-        assert pages == await read_alone(monkeypatch)
+        process = await read_together(monkeypatch)
         assert process.decoded > 0
 
     @pytest.mark.parametrize("films", [PAGE + 25 * (PAGE - 1), FILMS])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from retrovue.core.pages import AssetDraft, Page, Rejection, spans
 from retrovue.errors import MalformedAnswer
-from retrovue.importers.http.drafts import PageTaker
+from retrovue.importers.http.decoder import PageDecoder
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import (
@@ -544,6 +544,5 @@ class TestRowsAreTakenWhileTheyAreDecoded:
         rows = [movie(number) for number in range(1, 4)]
         for part_count, is_taken in ((None, True), (1, True), (2, False)):
             body = orjson.dumps({"TotalRecordCount": 3, "Items": [*rows[:2], rows[2] | {"PartCount": part_count}]})
-            taker = PageTaker(JellyfinDraftMaker("machine"), 0)
-            found = JellyfinFormat().decode(body, taker)
-            assert (found.page is taker.page, len(found.rows)) == (is_taken, 0 if is_taken else 3)
+            found = PageDecoder(JellyfinFormat(), JellyfinDraftMaker("machine")).decode(body, 0)
+            assert (found.page is not None, len(found.rows)) == (is_taken, 0 if is_taken else 3)

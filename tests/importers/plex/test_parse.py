@@ -13,7 +13,7 @@ from retrovue.core.bounds import LONGEST_TEXT, MOST_TAGS
 from retrovue.core.model import ASSET_TYPES
 from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.errors import MalformedAnswer
-from retrovue.importers.http.drafts import PageTaker
+from retrovue.importers.http.decoder import PageDecoder
 from retrovue.importers.http.listing import BadRow
 from retrovue.importers.plex.importer import decode_sections
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
@@ -531,22 +531,20 @@ def test_any_bytes_are_a_listing_or_a_typed_error(junk: bytes, at: int, cut: int
 class TestRowsAreTakenWhileTheyAreDecoded:
     ROWS = tuple(movie(key) for key in range(1, 121))
 
-    def taken(self, rows: Sequence[Any], shared: int = 0) -> tuple[PlexListing, Page]:
-        taker = PageTaker(PlexDraftMaker("machine"), shared)
+    def decoded(self, rows: Sequence[Any], shared: int = 0) -> PlexListing:
         body = orjson.dumps({"MediaContainer": {"size": len(rows), "Metadata": rows}})
-        return PlexFormat().decode(body, taker), taker.page
+        return PageDecoder(PlexFormat(), PlexDraftMaker("machine")).decode(body, shared)
 
     @pytest.mark.parametrize("shared", [0, 1])
     def test_the_page_is_that_of_the_whole_answer(self, shared: int) -> None:
-        found, page = self.taken(self.ROWS, shared)
+        found = self.decoded(self.ROWS, shared)
         whole = listing(self.ROWS)
-        assert found.page is page
         assert (found.keys, found.rows) == (whole.keys, [])
         assert (found.size, found.total, found.offset) == (whole.size, whole.total, whole.offset)
-        assert page == PlexDraftMaker("machine").page(whole.rows[shared:])
+        assert found.page == PlexDraftMaker("machine").page(whole.rows[shared:])
 
     @pytest.mark.parametrize("spoiled", [{"ratingKey": "x"}, {"type": 3}, {"title": "a\0b"}])
     def test_an_answer_with_an_unusual_row_keeps_its_rows(self, spoiled: dict[str, Any]) -> None:
-        found, _ = self.taken([*self.ROWS[:100], self.ROWS[100] | spoiled])
+        found = self.decoded([*self.ROWS[:100], self.ROWS[100] | spoiled])
         assert found.page is None
         assert len(found.rows) == len(found.keys) == 101
