@@ -1,16 +1,12 @@
 """The sink of a dry-run: plans the merge without temporary tables, in read-only transactions."""
 
-import zlib
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from retrovue.core.model import Collection, Enricher
-from retrovue.core.pages import AssetDraft, Rejection
-from retrovue.core.results import LABELLED, Named, label
+from retrovue.core.pages import Rejection
+from retrovue.core.results import Named
 from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.additions import Additions
@@ -20,6 +16,7 @@ from retrovue.store.following import FOLLOWERS
 from retrovue.store.known import HELD, Comparison
 from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
 from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, keeps_title, label_of, merge_result
+from retrovue.store.preview_new import KEY_BYTES, plan_new
 from retrovue.store.relinking import (
     NOTHING_RELINKED,
     PACKED_STAGED_KEYS,
@@ -36,6 +33,7 @@ from retrovue.store.removals import (
     NO_REMOVALS,
     REMOVAL,
     RemovalPolicy,
+    Removals,
     ambiguous_assets,
     count_absent,
     count_removals,
@@ -45,8 +43,9 @@ from retrovue.store.removals import (
 )
 from retrovue.store.session import Store
 from retrovue.store.statements import OWN, Session, text
+from retrovue.store.titles import Titles
 
-_OF_NEW, _OF_ANY = 16, 33
+_OF_NEW, _OF_ANY = KEY_BYTES, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
 draft differs from its asset.
 """
@@ -65,11 +64,6 @@ _STAGED = f"""
         generate_series(0, length(packed) / width - 1) AS number
 """
 _KINDS = [bytes([kind]) for kind in range(256)]
-_labelled = attrgetter(*LABELLED)
-_SEPARATOR = "\0"
-"""Between titles: no text that can be stored has it, so it is removed from what an importer gives."""
-_FASTEST = 1
-"""The level of compression: titles take a third of their size, in 0.1 µs each."""
 
 _PLANNED = f"WITH RECURSIVE staged AS MATERIALIZED ({_STAGED}), {PLAN}"
 _LISTED = ", ".join(f"listed_{kind} AS MATERIALIZED ({keys_in_parameter(kind)})" for kind in KINDS)
@@ -137,6 +131,16 @@ _OWED_SIDECARS = text(
 )
 
 
+class _Planned(NamedTuple):
+    """A plan: the first drafts of each verdict, and what a run would do with assets that the source doesn't list."""
+
+    rows: Sequence[Any]
+    """Rows of `PREVIEW`, or `NewDraft`s."""
+    removals: Removals = NO_REMOVALS
+    ambiguous: Sequence[Named] = ()
+    absent: int = 0
+
+
 class Preview:
     """The sink of a dry-run. It keeps the keys of each draft that would be staged, and its title in compressed form.
 
@@ -182,10 +186,7 @@ class Preview:
         self._keys, self._relink_keys = bytearray(), bytearray()
         self._kept = 0
         """The number of drafts of which it has the keys."""
-        self._titles: list[bytes] = []
-        """The titles of the drafts of each page, compressed."""
-        self._first_kept = array("Q")
-        """The number of the first draft of each of these pages."""
+        self._titles = Titles()
         self._fields: dict[int, str] = {}
         """The names of the fields that differ, for the first drafts of each kind of difference."""
 
@@ -213,7 +214,7 @@ class Preview:
                 for uuid in await comparison.find_changed(session, page.drafts, page.keys):
                     self._changed += UUID(uuid).bytes
         if compared.to_stage:
-            self._keep_titles(page.drafts[other.position].draft for other in compared.to_stage)
+            self._titles.keep(self._kept, [page.drafts[other.position].draft for other in compared.to_stage])
         for other in compared.to_stage:
             difference = differences.get(other.position, ALIKE)
             self._keep(page.keys[other.position], difference)
@@ -261,15 +262,10 @@ class Preview:
     def _keep_new(self, page: MappedPage) -> None:
         """Keep a page of a collection without assets."""
         if page.keys:
-            self._keep_titles(mapped.draft for mapped in page.drafts)
+            self._titles.keep(self._kept, [mapped.draft for mapped in page.drafts])
         self._keys += b"".join([key.canonical_hash for key in page.keys])
         self._kept += len(page.keys)
         self.comparison.reject(page.rejected)
-
-    def _keep_titles(self, drafts: Iterable[AssetDraft]) -> None:
-        titles = _SEPARATOR.join([label(*_labelled(draft)).replace(_SEPARATOR, "") for draft in drafts])
-        self._titles.append(zlib.compress(titles.encode("utf-8", "replace"), _FASTEST))
-        self._first_kept.append(self._kept)
 
     async def end(self) -> None:
         """Take the end of the listing."""
@@ -279,7 +275,6 @@ class Preview:
         for kept in (self._keys, self._relink_keys, self._again, self._changed):
             kept.clear()
         self._titles.clear()
-        del self._first_kept[:]
         self._kept = 0
         self._fields.clear()
         self.comparison.reset()
@@ -291,52 +286,56 @@ class Preview:
     async def plan(self, policy: RemovalPolicy = NO_POLICY) -> MergeResult:
         """Plan the merge as a run would."""
         comparison = self.comparison
+        async with self._store.transaction(self.session, long=True) as session:
+            new = None if comparison.anything_known else await plan_new(session, comparison.collection, self._keys)
+            planned = await self._plan(session) if new is None else _Planned(new)
+        entries: dict[str, list[Named]] = {}
+        for row in planned.rows:
+            title = row.holder if keeps_title(row.verdict, comparison.mode) else self._titles.of(row.seq)
+            entries.setdefault(row.verdict, []).append(Named(title, detail=self._detail(row)))
+        result = merge_result({row.verdict: row.total for row in planned.rows}, entries)
+        if comparison.mode == "ingest":
+            return result._replace(counts={**result.counts, "absent": planned.absent})
+        held_back = hold_back(planned.removals, policy, comparison.present)
+        return with_absences(result, planned.removals, held_back, planned.ambiguous)
+
+    async def _plan(self, session: Session) -> "_Planned":
+        comparison = self.comparison
         # Without a copy, which would take 64 MB for a million drafts.
         bind: dict[str, Any] = {"collection": comparison.collection.id, "keys": self._keys}
         bind["width"] = _OF_ANY if comparison.anything_known else _OF_NEW
         bind["syncing"] = comparison.mode == "sync"
         relinks, removals, ambiguous, absent = NOTHING_RELINKED, NO_REMOVALS, list[Named](), 0
-        async with self._store.transaction(self.session, long=True) as session:
-            await session.execute(NO_GUESSING)
-            if comparison.mode == "sync" and self.listed is not None and comparison.may_have_lost:
-                sql = lost_assets(newly=comparison.absent > 0, names_items=self.listed.names_items)
-                lost = f"{_PLANNED}, {_LISTED}, lost AS MATERIALIZED ({sql})"
-                lists = {**bind, **self.listed.parameters()}
-                relinks = await self._relinks_of(session, lost, lists)
-                made = {**lists, "relinks": relinks_json(relinks.made)}
-                source = f"{lost}, removal AS MATERIALIZED ({REMOVAL})"
-                removals = await count_removals(session, comparison.collection, source, made)
-                ambiguous = await ambiguous_assets(session, relinks.ambiguous)
-            elif self.additions is not None and comparison.unavailable:
-                sql = lost_assets(newly=False, names_items=False)
-                relinks = await self._relinks_of(session, f"{_PLANNED}, lost AS MATERIALIZED ({sql})", bind)
-                ambiguous = await ambiguous_assets(session, relinks.ambiguous)
-            rows = (
-                await session.execute(PREVIEW, {**bind, "listed": LISTED, "relinks": relinks_json(relinks.made)})
-            ).all()
-            if comparison.mode == "ingest" and self.listed is not None:
-                rejected = keys_in_parameter("rejected")
-                absent = await count_absent(session, comparison, rejected, self.listed.parameters())
-            if self._reading_files and any(row.verdict in FOLLOWERS for row in rows):
-                enrichers = {"reading_files": ",".join(map(str, self._reading_files))}
-                self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
-            if self._reading_files and self._changed:
-                readers = ",".join(map(str, self._reading_files))
-                counted = await session.execute(_OWED_CHANGED, {"assets": self._changed, "readers": readers})
-                self.owed_again += counted.scalar_one()
-            if self._again:
-                readers = ",".join(str(enricher.id) for enricher in self._reading_sidecars)
-                counted = await session.execute(_OWED_SIDECARS, {"assets": self._again, "readers": readers})
-                self.owed_again += counted.scalar_one()
-        entries: dict[str, list[Named]] = {}
-        for row in rows:
-            title = row.holder if keeps_title(row.verdict, comparison.mode) else self._title(row.seq)
-            entries.setdefault(row.verdict, []).append(Named(title, detail=self._detail(row)))
-        result = merge_result({row.verdict: row.total for row in rows}, entries)
-        if comparison.mode == "ingest":
-            return result._replace(counts={**result.counts, "absent": absent})
-        held_back = hold_back(removals, policy, comparison.present)
-        return with_absences(result, removals, held_back, ambiguous)
+        await session.execute(NO_GUESSING)
+        if comparison.mode == "sync" and self.listed is not None and comparison.may_have_lost:
+            sql = lost_assets(newly=comparison.absent > 0, names_items=self.listed.names_items)
+            lost = f"{_PLANNED}, {_LISTED}, lost AS MATERIALIZED ({sql})"
+            lists = {**bind, **self.listed.parameters()}
+            relinks = await self._relinks_of(session, lost, lists)
+            made = {**lists, "relinks": relinks_json(relinks.made)}
+            source = f"{lost}, removal AS MATERIALIZED ({REMOVAL})"
+            removals = await count_removals(session, comparison.collection, source, made)
+            ambiguous = await ambiguous_assets(session, relinks.ambiguous)
+        elif self.additions is not None and comparison.unavailable:
+            sql = lost_assets(newly=False, names_items=False)
+            relinks = await self._relinks_of(session, f"{_PLANNED}, lost AS MATERIALIZED ({sql})", bind)
+            ambiguous = await ambiguous_assets(session, relinks.ambiguous)
+        rows = (await session.execute(PREVIEW, {**bind, "listed": LISTED, "relinks": relinks_json(relinks.made)})).all()
+        if comparison.mode == "ingest" and self.listed is not None:
+            rejected = keys_in_parameter("rejected")
+            absent = await count_absent(session, comparison, rejected, self.listed.parameters())
+        if self._reading_files and any(row.verdict in FOLLOWERS for row in rows):
+            enrichers = {"reading_files": ",".join(map(str, self._reading_files))}
+            self.owed_again = (await session.execute(_OWED_AGAIN, {**bind, **enrichers})).scalar_one()
+        if self._reading_files and self._changed:
+            readers = ",".join(map(str, self._reading_files))
+            counted = await session.execute(_OWED_CHANGED, {"assets": self._changed, "readers": readers})
+            self.owed_again += counted.scalar_one()
+        if self._again:
+            readers = ",".join(str(enricher.id) for enricher in self._reading_sidecars)
+            counted = await session.execute(_OWED_SIDECARS, {"assets": self._again, "readers": readers})
+            self.owed_again += counted.scalar_one()
+        return _Planned(rows, removals, ambiguous, absent)
 
     async def _relinks_of(self, session: Session, lost: str, bind: dict[str, Any]) -> Relinks:
         if not self._relink_keys:
@@ -351,7 +350,7 @@ class Preview:
         match row.verdict:
             case "duplicate":
                 holder: str | None = row.holder
-                return holder or (None if row.first_seq is None else self._title(row.first_seq))
+                return holder or (None if row.first_seq is None else self._titles.of(row.first_seq))
             case "refreshed" | "replaced":
                 return self._fields.get(row.seq)
             case "restored":
@@ -360,8 +359,3 @@ class Preview:
                 return str(row.rule)
             case _:
                 return None
-
-    def _title(self, seq: int) -> str:
-        page = bisect_right(self._first_kept, seq) - 1
-        titles = zlib.decompress(self._titles[page]).decode().split(_SEPARATOR)
-        return titles[seq - self._first_kept[page]]

@@ -67,7 +67,7 @@ AUDIT = "retrovue/store/audit.py"
 MERGE = "retrovue/store/merge.py"
 PLAN = "retrovue/store/plan.py"
 CREATING = "retrovue/store/creating.py"
-PREVIEW = "retrovue/store/preview.py"
+TITLES = "retrovue/store/titles.py"
 LOCKS = "retrovue/store/locks.py"
 MIGRATIONS = "retrovue/store/migrations.py"
 PLUGIN_BASE = "retrovue/plugins/base.py"
@@ -288,7 +288,7 @@ MUTANTS = (
     Mutant("CI-13", ORCHESTRATOR, '_new_run("collection", scope,', '_new_run("source", scope,'),
     Mutant(
         "CI-14",
-        PREVIEW,
+        TITLES,
         "label(*_labelled(draft))",
         "draft.title",
     ),
