@@ -1,8 +1,8 @@
 """Decode the answers of large listings in a second process, so that a run uses two cores of the processor.
 
 Python executes one thread at a time, and making drafts takes a run's processor most of its time. The second process
-has no state but the decoders of listings. An answer that it can't decode, or hasn't begun when its page is needed, is
-decoded in the process of the run.
+has no state but the decoders of listings. An answer that it can't decode is decoded in the process of the run, and so
+is one whose page is needed while it waits and the run has nothing else to do.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ from contextlib import suppress
 from contextvars import Context
 from mmap import mmap
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar, Final, cast
 
 import anyio
+import anyio.lowlevel
 import msgspec
 from anyio.abc import TaskGroup
 
@@ -37,6 +39,8 @@ main(version, int(fd), int(size))
 """The code of the second process. It takes the import path of this process before it imports RetroVue."""
 _AT_ONCE: Final = 2
 """The most answers that the second process has: one that it decodes, and the next one."""
+_IDLE_S: Final = 0.0002
+"""A pass of the event loop that takes no longer had nothing else to do."""
 _OUTLINES_PER_ROW: Final = 4
 """The outlines that take as long as a row that is decoded in full."""
 _LAST_WORDS: Final = 2000
@@ -114,7 +118,10 @@ class Decoding(asyncio.SubprocessProtocol):
         """The slots that hold nothing."""
         self._received = bytearray()
         self._last_words = bytearray()
+        self._needed: deque[Work] = deque()
+        """Answers that wait, and whose page is needed: they come first."""
         self._waiting: deque[Work] = deque()
+        """The other answers that wait."""
         self._sent: deque[Work] = deque()
         self._listings = 0
         self._exited = anyio.Event()
@@ -144,7 +151,10 @@ class Decoding(asyncio.SubprocessProtocol):
 
     def end_listing(self, number: int) -> None:
         """Drop the answers of a listing that wait, and let the process forget its decoder."""
-        self._waiting = deque(work for work in self._waiting if work.listing != number)
+        for queue in (self._needed, self._waiting):
+            others = [work for work in queue if work.listing != number]
+            queue.clear()
+            queue.extend(others)
         self._write(HEAD.pack(END, number, 0, 0, 0))
 
     def take(self, work: Work) -> Work:
@@ -158,8 +168,7 @@ class Decoding(asyncio.SubprocessProtocol):
 
         ``work.body`` then has the answer, or is empty if the result couldn't be read.
         """
-        if work.slot is None:
-            self.give_up(work)
+        if not await self._has_begun(work):
             return None
         with anyio.move_on_after(self.patience_s):
             await work.done.wait()
@@ -172,10 +181,28 @@ class Decoding(asyncio.SubprocessProtocol):
             self._fail(f"It has written what can't be read: {exc}.")
             return None
 
+    async def _has_begun(self, work: Work) -> bool:
+        """Wait until it is the turn of an answer; return False if this process has nothing else to do meanwhile."""
+        if work.slot is not None:
+            return True
+        self.give_up(work)
+        self._needed.append(work)
+        try:
+            with anyio.move_on_after(self.patience_s):
+                while work in self._needed and not self._is_over:
+                    began = perf_counter()
+                    await anyio.lowlevel.checkpoint()
+                    if perf_counter() - began < _IDLE_S:
+                        break
+            return work not in self._needed
+        finally:
+            self.give_up(work)
+
     def give_up(self, work: Work) -> None:
         """Don't decode an answer that isn't needed any more, unless its turn has come."""
-        with suppress(ValueError):
-            self._waiting.remove(work)
+        for queue in (self._needed, self._waiting):
+            with suppress(ValueError):
+                queue.remove(work)
 
     async def aclose(self) -> None:
         """End the process, and wait until it has ended."""
@@ -266,8 +293,10 @@ class Decoding(asyncio.SubprocessProtocol):
             self.started.set()
 
     def _send(self) -> None:
-        while self._waiting and self._free and self._memory is not None and not self._is_over:
-            work = self._waiting.popleft()
+        while (waiting := self._needed or self._waiting) and self._free:
+            if self._memory is None or self._is_over:
+                return
+            work = waiting.popleft()
             start = work.slot = self._free.pop()
             self._sent.append(work)
             end = start + len(work.body)

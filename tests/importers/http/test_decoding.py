@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from msgspec.structs import replace
@@ -24,8 +26,9 @@ from retrovue.core.version import own_version
 from retrovue.importers.http import decoding
 from retrovue.importers.http.decoder import PageDecoder, pack, unpack
 from retrovue.importers.http.decoder_process import ANSWER, HEAD, LENGTH, LISTING
-from retrovue.importers.http.decoding import Decoding, DecodingAhead
+from retrovue.importers.http.decoding import Decoding, DecodingAhead, Work
 from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import JellyfinFormat
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
@@ -99,6 +102,34 @@ class TestTwoProcesses:
     async def test_read_the_same_pages_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         process = await read_together(monkeypatch)
         assert process.decoded > 0
+
+    async def test_a_run_that_is_never_idle_leaves_all_answers_to_the_process(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(decoding, "_IDLE_S", -1)
+        process = await read_together(monkeypatch)
+        # Some pages were requested before it took answers.
+        assert process.decoded >= FILMS / PAGE - A_FEW - WINDOW
+
+    async def test_an_idle_run_decodes_itself_what_the_process_has_not_begun(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Decoding, "_send", lambda _: None)
+        process = await read_together(monkeypatch)
+        assert (process.pid is None, process.decoded) == (False, 0)
+
+    async def test_a_needed_answer_has_its_turn_before_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(decoding, "_IDLE_S", -1)
+        process = Decoding()
+        waiting = [process.take(Work(1, b"{}", 0)) for _ in range(3)]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.result, waiting[2])
+            tasks.start_soon(process.result, waiting[1])
+            await anyio.lowlevel.checkpoint()
+            process._memory, process._free = mmap(-1, 100), [0, 50]
+            process._send()
+            assert [work.slot for work in waiting] == [None, 0, 50]
+            tasks.cancel_scope.cancel()
 
     async def test_make_the_same_outlines_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decoding, "_OUTLINES_PER_ROW", 1)
