@@ -25,6 +25,7 @@ from retrovue.core.pages import AssetDraft as AssetDraft
 from retrovue.core.pages import Outline as Outline
 from retrovue.core.pages import OutlineItems as OutlineItems
 from retrovue.core.pages import Page as Page
+from retrovue.core.pages import PageText as PageText
 from retrovue.core.pages import PartDraft as PartDraft
 from retrovue.core.pages import Rejection as Rejection
 from retrovue.core.results import CollectionOutcome as CollectionOutcome

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -123,6 +123,27 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
         msgspec.structs.force_setattr(self, "reason", safe_text(self.reason))
 
 
+class PageText(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How an importer recognises a page in a later run, before it is decoded: by the text of its rows."""
+
+    digest: bytes
+    """A hash of the text, and of all else that the page is made from but what ``rows`` names: 16 bytes."""
+    rows: bytes
+    """What the importer needs to know of the rows of a recognised page, in its own encoding."""
+
+
+class Recall(Protocol):
+    """Finds the known pages of a collection by their text."""
+
+    def may_know(self, digest: bytes, /) -> bool:
+        """Return whether a page with this `PageText.digest` is known, but for changes of its assets."""
+        ...
+
+    def rows_of(self, digest: bytes, /) -> bytes | None:
+        """Return the `PageText.rows` of a known page; None if the page isn't known, or has to be looked at."""
+        ...
+
+
 class OutlineItems(msgspec.Struct, gc=False):
     """The source items of an outline one by one: of a page that isn't known, only those are read that aren't either."""
 
@@ -156,6 +177,10 @@ class Outline(msgspec.Struct, gc=False):
     """As `Page.bookmark`."""
     items: OutlineItems | None = None
     """Its items one by one, of an importer that checks its drafts; None if these can't be told apart."""
+    text: PageText | None = None
+    """As `Page.text`."""
+    recognised: bool = False
+    """Whether a `Recall` has found the page by its text. The outline then has neither source URIs nor paths."""
 
 
 class Page(msgspec.Struct, gc=False):
@@ -180,4 +205,8 @@ class Page(msgspec.Struct, gc=False):
     bookmark: bytes | None = None
     """What the importer needs to continue after this page in a later run, at most 65,536 bytes; None if it can't
     continue.
+    """
+    text: PageText | None = None
+    """How the importer recognises the page in a later run; None if it can't. Only importers that come with RetroVue may
+    give it.
     """

@@ -1,4 +1,4 @@
-"""The version of the program."""
+"""The versions of the program and of other packages."""
 
 from functools import cache
 from importlib import metadata
@@ -8,3 +8,12 @@ from importlib import metadata
 def own_version() -> str:
     """Return the version of RetroVue. The package's metadata is read only once, because reading takes a millisecond."""
     return metadata.version("retrovue")
+
+
+@cache
+def version_of(package: str) -> str:
+    """Return the version of a package whose code is loaded; empty if it isn't a package with a version."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -49,6 +49,8 @@ class AnswerChecks:
         if page.changes is not None and (problem := changes_problem(page.changes)) is not None:
             raise self.wrong(problem)
         self._check_bookmark(page)
+        if not self._ours:
+            page.text = None
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self.expect(AssetDraft, draft)
@@ -67,7 +69,9 @@ class AnswerChecks:
 
     def outline(self, outline: Outline) -> Outline:
         """Check an outline; raises ImporterFailed."""
-        if len(outline.source_uris) != len(outline.source_paths):
+        if not self._ours:
+            outline.text = None
+        if len(outline.source_uris) != len(outline.source_paths) or (outline.recognised and outline.text is None):
             # A draft without paths could be taken for an asset of the catalogue.
             raise importer_bug(self._type_name, "enumerate", ValueError())
         self._check_stamp(outline.stamp)

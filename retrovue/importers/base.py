@@ -20,7 +20,7 @@ from retrovue.core.answers import (
     SourceState,
 )
 from retrovue.core.model import Collection, ConfigField, Secret
-from retrovue.core.pages import Outline, Page
+from retrovue.core.pages import Outline, Page, Recall
 from retrovue.core.runs import Scope
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
@@ -165,6 +165,21 @@ class ResumesListings(Protocol):
         ``bookmarks`` are those of the pages that an earlier run has read, in their order; without any, the enumeration
         starts at the beginning. It continues after these pages only if it proves that the source still lists the same.
         Otherwise it first yields an empty page with ``restart``, and then the whole collection.
+        """
+        ...
+
+
+@runtime_checkable
+class RecallsPages(Protocol):
+    """An optional interface of importers that come with RetroVue: recognise known pages before they are decoded."""
+
+    @abstractmethod
+    def enumerate_recalling(
+        self, collection: Collection, scope: Scope, recall: Recall, bookmarks: Sequence[bytes] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
+        """Open an enumeration as `BaseImporter.enumerate` does, or with bookmarks as `ResumesListings.resume`.
+
+        Of a page that ``recall`` knows it yields an outline that is ``recognised``.
         """
         ...
 

@@ -7,8 +7,6 @@ before it is used. ``retrovue.plugins.host`` decides where it runs.
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
@@ -37,15 +35,17 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, OutlineItems, Page
+from retrovue.core.pages import Outline, OutlineItems, Page, Recall
 from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted, storable
+from retrovue.core.version import version_of
 from retrovue.importers.answers import AnswerChecks, importer_bug
 from retrovue.importers.base import (
     ChangeHint,
     ImporterInterface,
     ListsChanges,
     ListsItems,
+    RecallsPages,
     ResumesListings,
     TellsChanges,
     TellsEvents,
@@ -88,6 +88,7 @@ class GuardedImporter(PluginHost):
         self._identifier: str | None = None
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
         ours = type(importer).__module__.startswith(OURS)
+        self._ours = ours
         self._states = StateChecks(ours=ours)
         self.checks = AnswerChecks(
             self.type_name,
@@ -170,7 +171,7 @@ class GuardedImporter(PluginHost):
     def type_version(self) -> str:
         """The class of the importer, and the version of its package if a package has the module's name."""
         kind = type(self._importer)
-        return f"{kind.__module__}.{kind.__qualname__} {_version_of(kind.__module__.partition('.')[0])}"
+        return f"{kind.__module__}.{kind.__qualname__} {version_of(kind.__module__.partition('.')[0])}"
 
     @property
     def resumes_listings(self) -> bool:
@@ -222,13 +223,21 @@ class GuardedImporter(PluginHost):
         return self._enumeration(lambda: aclosing(importer.items(collection, keys)))
 
     def enumerate(
-        self, collection: Collection, scope: Scope, bookmarks: Sequence[bytes] | None = None
+        self,
+        collection: Collection,
+        scope: Scope,
+        bookmarks: Sequence[bytes] | None = None,
+        recall: Recall | None = None,
     ) -> AbstractAsyncContextManager["GuardedPages"]:
         """Open an enumeration of the collection, with checked pages.
 
-        With ``bookmarks`` it continues after their pages, if the importer can: see `ResumesListings`.
+        With ``bookmarks`` it continues after their pages, if the importer can: see `ResumesListings`. An importer that
+        comes with RetroVue may recognise the pages that ``recall`` knows: see `RecallsPages`.
         """
         importer = self._importer
+        # Importers of other packages run in another thread, where nothing can be asked of the catalogue.
+        if recall is not None and self._ours and isinstance(importer, RecallsPages):
+            return self._enumeration(lambda: importer.enumerate_recalling(collection, scope, recall, bookmarks))
         if bookmarks is not None and isinstance(importer, ResumesListings):
             return self._enumeration(lambda: importer.resume(collection, bookmarks))
         return self._enumeration(lambda: importer.enumerate(collection, scope))
@@ -389,12 +398,3 @@ class GuardedPages:
             return await outline.read()
 
         return self._guard.checks.page(await self._guard.call_measured(self.stopwatch, read))
-
-
-@cache
-def _version_of(package: str) -> str:
-    """Return the version of a package whose code is loaded; empty if it isn't a package with a version."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""

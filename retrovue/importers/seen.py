@@ -51,6 +51,25 @@ class IdSet:
         self._count += 1
         return True
 
+    def add_all(self, numbers: Iterable[int]) -> bool:
+        """Add numbers; return whether all of them are new. Those after the first one that isn't may not be added."""
+        runs = self._runs
+        known, bits = -1, bytearray()
+        for number in numbers:
+            run = number >> _RUN_BITS
+            if run != known:
+                # Another run, which may not exist yet, or the ids are stored one by one.
+                if not self.add(number):
+                    return False
+                known, bits = (-1, bits) if self._alone is not None else (run, runs[run])
+                continue
+            place, bit = (number & _RUN) >> 3, 1 << (number & 7)
+            if bits[place] & bit:
+                return False
+            bits[place] |= bit
+            self._count += 1
+        return True
+
     def __len__(self) -> int:
         return self._count if self._alone is None else len(self._alone)
 
@@ -91,6 +110,10 @@ class PackedSet:
         bucket += packed
         self._count += 1
         return True
+
+    def add_all(self, packed: Iterable[bytes]) -> bool:
+        """Add ids; return whether all of them are new. Those after the first one that isn't aren't added."""
+        return all(map(self.add, packed))
 
     def __len__(self) -> int:
         return self._count

@@ -8,7 +8,7 @@ from retrovue.core.results import Guard
 from retrovue.core.runs import DEFAULT_MAX_REMOVALS, MaxRemovals
 from retrovue.importers.guard import GuardedImporter
 from retrovue.importers.locations import empty_or_unreadable
-from retrovue.ingest.reading import Sink
+from retrovue.ingest.sink import Sink
 from retrovue.ingest.tally import Tally
 from retrovue.store.audit import Run
 from retrovue.store.removals import NO_POLICY, RemovalPolicy, nothing_listed

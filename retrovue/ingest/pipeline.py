@@ -26,7 +26,8 @@ from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
 from retrovue.ingest.extent import Extents
 from retrovue.ingest.guards import NO_REMOVAL, Guards, Removal
-from retrovue.ingest.reading import OnProgress, Reader, Sink
+from retrovue.ingest.reading import OnProgress, Reader
+from retrovue.ingest.sink import Sink
 from retrovue.ingest.tally import Tally
 from retrovue.store import audit
 from retrovue.store.audit import Run

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,12 +21,12 @@ from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
 from retrovue.ingest.files import FileCheck
 from retrovue.ingest.mapping import DraftMapper
+from retrovue.ingest.recalling import PageRecall
+from retrovue.ingest.sink import Sink
 from retrovue.ingest.tally import Tally
-from retrovue.store.drafts import Fingerprints, MappedPage, draft_keys
+from retrovue.store.drafts import Fingerprints, ItemKey, KnownText, MappedPage, draft_keys, identity_hash
 from retrovue.store.kept import KeptListing, KnownPage
-from retrovue.store.known import Comparison
 from retrovue.store.known_items import ITEM_BYTES
-from retrovue.store.listed import ListedKeys
 
 FAR_FEWER = 10
 """A collection that lost fewer items than this since the last ingest gives no warning."""
@@ -35,60 +35,16 @@ OnProgress = Callable[[Progress], None]
 """Receives the progress of a collection, after each page."""
 
 
-class Sink(Protocol):
-    """Takes the pages of one collection: stages them, or keeps their keys for a dry-run.
-
-    Call `open()`, then `add()` or `add_known()` for each page, `reset()` when the source is read again from the
-    beginning, then `end()`.
-    """
-
-    keeps_pages: bool
-    """Whether the sink stores the fingerprints of pages."""
-    comparison: Comparison
-    listed: ListedKeys | None
-    """The listed items; None if the run doesn't need them."""
-
-    @property
-    def needs_stamps(self) -> bool:
-        """Whether the sink stores or compares the stamps of drafts; known once it is open."""
-        ...
-
-    @property
-    def wants_items(self) -> bool:
-        """Whether it knows items of pages one by one, or keeps them; known once it is open."""
-        ...
-
-    async def open(self) -> None:
-        """Load the keys of what the collection holds."""
-        ...
-
-    async def known_items(self, items: Sequence[bytes], /) -> list[bool]:
-        """Return which of the items of a page, given by their fingerprints, are known."""
-        ...
-
-    async def add(self, page: MappedPage, /) -> None:
-        """Take one page."""
-        ...
-
-    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page. Only its source URIs and rejections are used."""
-        ...
-
-    async def end(self) -> None:
-        """Take the end of the listing."""
-        ...
-
-    async def reset(self) -> None:
-        """Drop all pages so far."""
-        ...
-
-
 class _Unknown(NamedTuple):
     """What the outline of a page that isn't known has told of all of it."""
 
     fingerprint: bytes
     items: bytes
     """The fingerprints of its items, side by side."""
+    drafts: int
+    """The number of its drafts."""
+    known: KnownPage | None = None
+    """Its known items."""
 
 
 class Reader:
@@ -116,6 +72,8 @@ class Reader:
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
         self._marks = None if importer.marks_sidecars else enrichers.sidecar_marks
         self._tally = Tally()
+        self._recall: PageRecall | None = None
+        """Finds known pages by their text; None where each page is looked at."""
         self._number = 0
         """Of the page, in the order of the listing."""
 
@@ -128,9 +86,14 @@ class Reader:
         collection = replace(self._collection, assets_count=0) if in_full else self._collection
         await self._sink.open()
         bookmarks = None if self._kept is None else await self._kept.open()
-        if not await self._read_pages(lambda: self._importer.enumerate(collection, scope, bookmarks), bool(bookmarks)):
+        # The marks of sidecars need the paths of each page.
+        if not in_full and self._marks is None:
+            self._recall = PageRecall(self._sink, self._fingerprints, self._looks_for_files)
+        recall = self._recall
+        enumerate_ = self._importer.enumerate
+        if not await self._read_pages(lambda: enumerate_(collection, scope, bookmarks, recall), bool(bookmarks)):
             await self._add(Page([], [], 0, restart=True))
-            await self._read_pages(lambda: self._importer.enumerate(collection, scope, []))
+            await self._read_pages(lambda: enumerate_(collection, scope, [], recall))
         await self._end()
         if self._files is not None:
             await self._files.finish()
@@ -182,7 +145,7 @@ class Reader:
 
     async def _take(self, page: Page | Outline, pages: GuardedPages) -> None:
         bookmark, total = page.bookmark, page.source_total
-        if self._files is not None and self._files.wanted:
+        if self._files is not None and self._looks_for_files():
             await self._files.look(listed_files(page))
         self._number += 1
         taken = await self._take_outline(page, pages) if isinstance(page, Outline) else page
@@ -193,6 +156,9 @@ class Reader:
             with self._tally.phase("staging"):
                 await self._kept.keep(taken, bookmark)
         self._tell(total)
+
+    def _looks_for_files(self) -> bool:
+        return self._files is not None and self._files.wanted
 
     async def _take_kept(self) -> bool:
         """Take the pages of an earlier run as if the source had listed them; return False if one can't be used now."""
@@ -216,12 +182,20 @@ class Reader:
         self._on_progress(self._tally.progress(self._collection, self._sink.comparison.rejected))
 
     async def _next_page(self, pages: GuardedPages) -> Page | Outline | None:
+        if self._recall is not None:
+            with self._tally.phase("staging"):
+                await self._recall.prepare()
         with telemetry.span("read_page"), self._tally.asking(pages):
             return await anext(pages, None)
 
     async def _take_outline(self, outline: Outline, pages: GuardedPages) -> Page | KnownPage:
         """Take the page of an outline: nothing is read of it if it is known, and else the items that aren't."""
         tally, uris, rejected = self._tally, outline.source_uris, outline.rejected
+        recalled = None if self._recall is None else self._recall.met(outline)
+        if recalled is not None and await self._take_known(recalled):
+            return recalled
+        if outline.recognised:
+            return await self._take_in_full(outline, pages, None)
         with tally.phase("enriching"):
             sidecars = await self._sidecars_of(outline)
         with tally.phase("staging"):
@@ -235,15 +209,18 @@ class Reader:
         if fingerprint is not None and outline.items is not None and self._sink.wants_items:
             with tally.phase("staging"):
                 items = self._items_of(outline.items, sidecars)
-                about = _Unknown(fingerprint, b"".join(items))
+                about = _Unknown(fingerprint, b"".join(items), len(uris))
                 known = await self._are_known(items, outline, outline.items)
             # Of a page of which little is known most would be decoded twice.
             if 2 * sum(known) >= len(known) > 0:
                 return await self._take_partly(outline, outline.items, pages, about, known, sidecars)
-        with tally.asking(pages):
-            page_in_full = await pages.read(outline)
-        await self._add(page_in_full, about)
-        return page_in_full
+        return await self._take_in_full(outline, pages, about)
+
+    async def _take_in_full(self, outline: Outline, pages: GuardedPages, about: _Unknown | None) -> Page:
+        with self._tally.asking(pages):
+            page = await pages.read(outline)
+        await self._add(page, about)
+        return page
 
     def _items_of(self, items: OutlineItems, sidecars: PageMarks) -> list[bytes]:
         marks = sidecars.digests([end for end, _ in items.ends])
@@ -253,7 +230,7 @@ class Reader:
         known = await self._sink.known_items(fingerprints)
         if any(known):
             ends = [end for end, _ in items.ends]
-            for place in self._sink.comparison.excepted(outline.source_uris):
+            for place in self._sink.comparison.excepted(map(identity_hash, outline.source_uris)):
                 known[bisect_right(ends, place)] = False
         return known
 
@@ -284,16 +261,21 @@ class Reader:
         self._tally.warn(SIDECARS_UNSEEN, unseen)
         total = outline.source_total
         number = len(known) - len(unknown)
-        page = KnownPage(about.fingerprint, uris, rejected, number, total, rest, bytes(found), about.items)
+        # In full an item may turn out to be unusable.
+        whole = len(uris) + len(rest.drafts) == len(outline.source_uris)
+        whole = whole and len(rejected) + len(rest.rejected) == len(outline.rejected)
+        rest.text = outline.text if whole else None
+        items_of_all = about.items if whole else b""
+        page = KnownPage(about.fingerprint, uris, rejected, number, total, rest, bytes(found), items_of_all)
         await self._count_partly(page, rest)
         return page
 
     async def _count_partly(self, page: KnownPage, rest: Page) -> None:
         with self._tally.phase("staging"):
-            self._sink.comparison.count_known(len(page.source_uris))
-            await self._sink.add_known(page.source_uris, page.rejected)
+            self._sink.comparison.count_known(page.drafts)
+            await self._sink.add_known(page)
         self._tally.count_known(page)
-        await self._add(rest, _Unknown(page.fingerprint, page.all_items))
+        await self._add(rest, _Unknown(page.fingerprint, page.all_items, page.drafts + len(rest.drafts), page))
 
     async def _sidecars_of(self, outline: Outline) -> PageMarks:
         """Return the marks of the sidecars of an outline's drafts, or `NO_MARKS` if none are compared."""
@@ -310,14 +292,14 @@ class Reader:
         if page.rest is not None:
             items = [page.items[at : at + ITEM_BYTES] for at in range(0, len(page.items), ITEM_BYTES)]
             known = await self._sink.known_items(items)
-            if not all(known) or self._sink.comparison.excepted(page.source_uris):
+            if not all(known) or self._sink.comparison.excepted(page.source_hashes()):
                 return False
             await self._count_partly(page, page.rest)
             return True
         with self._tally.phase("staging"):
-            if not self._sink.comparison.knows_page(page.fingerprint, page.source_uris):
+            if not self._sink.comparison.knows_page(page):
                 return False
-            await self._sink.add_known(page.source_uris, page.rejected)
+            await self._sink.add_known(page)
         self._tally.count_known(page)
         return True
 
@@ -343,14 +325,24 @@ class Reader:
             tally.warn(SIDECARS_UNSEEN, sidecars.unseen())
             refined = await self._enrichers.refine(sidecars.put_on(mapped))
         with tally.phase("staging"):
-            fingerprint: bytes | None = None
-            items = b""
-            if to_keep and about is not None and about.items:
-                fingerprint, items = about
-            elif to_keep:
+            fingerprint, items = None, b""
+            known = None if about is None else about.known
+            number = len(page.drafts) + (0 if known is None else known.drafts)
+            # In full an item may turn out to be unusable. The page is then another one than its outline.
+            if to_keep and about is not None and about.items and about.drafts == number:
+                fingerprint, items = about.fingerprint, about.items
+            elif to_keep and known is None:
                 fingerprint = self._fingerprints.of_page(page, keys, sidecars.digest())
             stamps = [item.draft.sidecar_stamp for item in refined] if sidecars.marks else ()
-            await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps, items, self._number))
+            text = None if fingerprint is None or self._marks is not None else self._text_of(page, keys, known)
+            await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps, items, self._number, text))
+
+    def _text_of(self, page: Page, keys: Sequence[ItemKey], known: KnownPage | None) -> KnownText | None:
+        """Return how a page is recognised; ``keys`` are those of its drafts, but for its known ones."""
+        if page.text is None:
+            return None
+        hashes = [*(() if known is None else known.source_hashes()), *[key.source_hash for key in keys]]
+        return KnownText(self._fingerprints.of_text(page.text.digest), page.text.rows, b"".join(hashes))
 
     def _compare_with_last_ingest(self) -> None:
         """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.

@@ -42,7 +42,7 @@ class Tally:
     def count_known(self, page: KnownPage) -> None:
         """Count a known page."""
         self.source_items += page.source_items
-        self.discovered += len(page.source_uris) + len(page.rejected)
+        self.discovered += page.drafts + len(page.rejected)
 
     def count(self, page: Page) -> None:
         """Count a page that was read in full."""

@@ -9,7 +9,8 @@ from typing import Literal
 
 from retrovue.core.verdicts import CREATED_SHOWN
 from retrovue.store.plan import MAKE_PLAN, NO_GUESSING, label_of
-from retrovue.store.staging import CARRIED, Staging
+from retrovue.store.staged import CARRIED
+from retrovue.store.staging import Staging
 from retrovue.store.statements import OWN, Row, Session, Statement, text
 
 Planned = Literal["all", "some", "nothing"]

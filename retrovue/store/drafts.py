@@ -75,6 +75,17 @@ class ItemKey(msgspec.Struct, frozen=True, gc=False):
     """Empty if stamps aren't compared; the row of a new asset is given its stamp when it is made."""
 
 
+class KnownText(NamedTuple):
+    """How a page is recognised by the text of its rows."""
+
+    digest: bytes
+    """The hash of the text, of the path mappings, and of the rest that its drafts are made from: 16 bytes."""
+    rows: bytes
+    """What the importer needs to know of the rows."""
+    source_hashes: bytes
+    """The source hashes of its drafts, side by side."""
+
+
 class MappedPage(NamedTuple):
     """A page with local paths, as a sink takes it."""
 
@@ -93,6 +104,8 @@ class MappedPage(NamedTuple):
     which are known already."""
     number: int = 0
     """Of the page in the listing."""
+    text: KnownText | None = None
+    """How the page is recognised if it becomes known; None if it can't be."""
 
 
 def canonical_key(local_paths: Sequence[str]) -> str:
@@ -210,6 +223,10 @@ class Fingerprints:
         digest.update(stamp)
         digest.update(sidecars)
         return digest.digest()
+
+    def of_text(self, digest: bytes) -> bytes:
+        """Make the key of a page's text (`KnownText.digest`) from its `PageText.digest`."""
+        return xxhash.xxh3_128_digest(digest, self._seed)
 
     def of_items(self, stamps: Sequence[bytes], sidecars: Sequence[bytes]) -> list[bytes]:
         """Make the fingerprints of the items of a page, 8 bytes each (XXH3), from their stamps.

@@ -10,7 +10,7 @@ read from the beginning.
 """
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,6 +23,7 @@ from retrovue.core.logs import logger
 from retrovue.core.model import Collection, Source
 from retrovue.core.pages import Page, Rejection
 from retrovue.store.audit import ANY_OF_COLLECTIONS, Run, id_list
+from retrovue.store.drafts import identity_hash
 from retrovue.store.session import Transactions
 from retrovue.store.statements import Session, text
 
@@ -36,7 +37,7 @@ _PIECE = 8000
 """The bytes of a page in one row, which fill a block. Longer rows would be split into pieces of a quarter of that, with
 an additional index, which takes the server twice as long.
 """
-_FORMAT = 1
+_FORMAT = 2
 """A part of every key. Increase it when the format of kept pages changes."""
 
 # A run that has lost its locks must not write while another one continues its listing. The commit needn't wait for the
@@ -106,6 +107,18 @@ class KnownPage(msgspec.Struct, array_like=True, gc=False):
     """The fingerprints of those that are, side by side; empty if the page is known as a whole."""
     all_items: bytes = b""
     """The fingerprints of all of its items, side by side."""
+    hashes: bytes = b""
+    """The source hashes of its drafts, side by side, of a page that was recognised by its text, without source URIs."""
+
+    @property
+    def drafts(self) -> int:
+        """The number of its known drafts."""
+        return len(self.source_uris) + len(self.hashes) // 16
+
+    def source_hashes(self) -> Iterator[bytes]:
+        """Make the source hashes of its known drafts."""
+        yield from map(identity_hash, self.source_uris)
+        yield from (self.hashes[at : at + 16] for at in range(0, len(self.hashes), 16))
 
 
 class _Content(msgspec.Struct, array_like=True, gc=False):

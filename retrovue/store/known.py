@@ -7,7 +7,7 @@ or its identity changes.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -18,8 +18,10 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.collections import KEPT_ASSETS
 from retrovue.store.connecting import SESSION_MARK
-from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, identity_hash, unstamped
+from retrovue.store.drafts import LARGEST_SIZE, UNSEEN, ItemKey, MappedDraft, MappedPage, unstamped
+from retrovue.store.kept import KnownPage
 from retrovue.store.known_items import KnownItems
+from retrovue.store.known_texts import KnownTexts
 from retrovue.store.statements import OWN, Row, Session, text
 
 # Keys and fingerprints are passed as one packed parameter: for arrays asyncpg would first query their type, which takes
@@ -120,6 +122,8 @@ HELD = text(
     " (SELECT string_agg(fingerprint, '') FROM known_page WHERE collection_uuid = :id) AS pages,"
     " (SELECT string_agg(fingerprint, '' ORDER BY position, fingerprint) FROM known_page"
     "  WHERE collection_uuid = :id AND items IS NOT NULL) AS itemized,"
+    " (SELECT string_agg(digest || fingerprint, '' ORDER BY position, fingerprint) FROM known_page"
+    "  WHERE collection_uuid = :id AND digest IS NOT NULL) AS texts,"
     " (SELECT string_agg(source_hash, '') FROM known_exception WHERE collection_uuid = :id) AS exceptions,"
     " (SELECT ingest_outcome.discovered FROM ingest_start JOIN ingest_outcome USING (run_id, collection_id)"
     "  WHERE ingest_start.collection_id = :id AND ingest_start.scope = '{}'"
@@ -183,6 +187,8 @@ class Comparison(Struct):
     """The source hashes of items that are known on no page: their assets have changed since it became known."""
     items: KnownItems = field(default_factory=KnownItems)
     """The items of its known pages."""
+    texts: KnownTexts = field(default_factory=KnownTexts)
+    """The texts of its known pages."""
     last_discovered: int = 0
     """The number of drafts at the last full run that succeeded; 0 if there was none."""
     trusts_pages: bool = True
@@ -222,31 +228,33 @@ class Comparison(Struct):
         self.began = row.began
         self.known_pages, self.exceptions = frozenset(_hashes(row.pages)), frozenset(_hashes(row.exceptions))
         self.items = KnownItems(self.collection.id, _hashes(row.itemized))
+        self.texts = KnownTexts(self.collection.id, row.texts or b"")
         self.anything_known, self.unavailable = row.anything, row.unavailable
         self.present = 0 if row.kept is None else row.kept - row.unavailable
         self.last_discovered = row.discovered or 0
         self.rejecting = row.rejecting
 
-    def knows_page(self, fingerprint: bytes | None, source_uris: Sequence[str]) -> bool:
-        """Return whether a fingerprint is that of a known page; if so, count its drafts, given by their source URIs."""
-        if fingerprint is None or not self.trusts_pages:
+    def knows_page(self, page: KnownPage) -> bool:
+        """Return whether a page is known, by its fingerprint; if so, count its drafts."""
+        fingerprint = page.fingerprint
+        if not self.trusts_pages:
             return False
         if fingerprint not in self.known_pages:
             fingerprint = unstamped(fingerprint)
             if self.mode == "sync" or fingerprint not in self.known_pages:
                 return False
-        if self.excepted(source_uris):
+        if self.excepted(page.source_hashes()):
             return False
         self.seen_pages.add(fingerprint)
         self.items.meet(fingerprint)
-        self.count_known(len(source_uris))
+        self.count_known(page.drafts)
         return True
 
-    def excepted(self, source_uris: Sequence[str]) -> list[int]:
+    def excepted(self, source_hashes: Iterable[bytes]) -> list[int]:
         """Return the positions of the drafts that aren't known, although what their source says of them may be."""
         if not self.exceptions:
             return []
-        return [place for place, uri in enumerate(source_uris) if identity_hash(uri) in self.exceptions]
+        return [place for place, source_hash in enumerate(source_hashes) if source_hash in self.exceptions]
 
     def count_known(self, drafts: int) -> None:
         """Count the known drafts of a page that was recognised, or of which some items were."""
@@ -331,6 +339,7 @@ class Comparison(Struct):
     def reset(self) -> None:
         """Start the counts again."""
         self.items.reset()
+        self.texts.reset()
         self.recognised = 0
         self.known = self.listed = self.elsewhere = self.changed = self.touched = self.rejected = 0
         self.seen_pages.clear()

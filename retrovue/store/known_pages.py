@@ -13,6 +13,7 @@ _PACKED_PAGES = """
     SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
     FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
+_STAGED_COLUMNS = ", position, items, digest, rows, source_hashes"
 MOST_EXCEPTIONS = 10_000
 """With more of them all pages are forgotten: most would hold one."""
 _EXCEPT = text(
@@ -65,11 +66,11 @@ async def drop_exceptions(session: Session, collection: Collection) -> None:
 
 
 async def keep_known_pages(
-    session: Session, collection: Collection, before: frozenset[bytes], after: Iterable[bytes], *, itemized: bool
+    session: Session, collection: Collection, before: frozenset[bytes], after: Iterable[bytes], *, staged: bool
 ) -> None:
     """Replace the known pages ``before`` by ``after``; only the difference is written.
 
-    ``itemized``: the items of some pages are staged.
+    ``staged``: it is staged how some of them, or their items, are recognised later.
     """
     pages = frozenset(after)
     if before - pages:
@@ -78,11 +79,11 @@ async def keep_known_pages(
             {"id": collection.id, "pages": b"".join(pages)},
         )
     if pages - before:
-        staged = (", position, items", "LEFT JOIN staged_page USING (fingerprint)") if itemized else ("", "")
+        columns, join = (_STAGED_COLUMNS, "LEFT JOIN staged_page USING (fingerprint)") if staged else ("", "")
         await session.execute(
             text(
-                f"INSERT INTO known_page (collection_uuid, fingerprint{staged[0]}) SELECT :id, fingerprint{staged[0]}"
-                f" FROM ({_PACKED_PAGES}) AS page {staged[1]} ON CONFLICT DO NOTHING"
+                f"INSERT INTO known_page (collection_uuid, fingerprint{columns}) SELECT :id, fingerprint{columns}"
+                f" FROM ({_PACKED_PAGES}) AS page {join} ON CONFLICT DO NOTHING"
             ),
             {"id": collection.id, "pages": b"".join(pages - before)},
         )

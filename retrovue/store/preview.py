@@ -11,8 +11,9 @@ from retrovue.core.runs import Mode
 from retrovue.core.verdicts import LISTED
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
-from retrovue.store.drafts import ItemKey, MappedPage, identity_hash
+from retrovue.store.drafts import ItemKey, MappedPage
 from retrovue.store.following import FOLLOWERS
+from retrovue.store.kept import KnownPage
 from retrovue.store.known import HELD, Comparison
 from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
 from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, keeps_title, label_of, merge_result
@@ -235,10 +236,15 @@ class Preview:
         """Return which of the items of a page, given by their fingerprints, are known."""
         return await self.comparison.items.among(lambda: self._store.transaction(self.session, long=True), items)
 
-    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page. Only its source URIs and rejections are used."""
-        self.comparison.reject(rejected)
-        await self._list(map(identity_hash, source_uris), rejected)
+    async def load_texts(self) -> None:
+        """Read the texts of the known pages that are expected next."""
+        async with self._store.transaction(self.session, long=True) as session:
+            await self.comparison.texts.load(session)
+
+    async def add_known(self, page: KnownPage) -> None:
+        """Take a known page."""
+        self.comparison.reject(page.rejected)
+        await self._list(page.source_hashes(), page.rejected)
 
     @property
     def needs_stamps(self) -> bool:

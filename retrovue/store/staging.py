@@ -19,44 +19,27 @@ from retrovue.core.runs import Mode
 from retrovue.core.text import storable
 from retrovue.store.additions import Additions
 from retrovue.store.comparing import ALIKE, Difference, differences_of
-from retrovue.store.drafts import (
-    PLAIN,
-    ItemKey,
-    MappedDraft,
-    MappedPage,
-    draft_stamp,
-    encoded_spans,
-    file_stamp,
-    identity_hash,
-    plain_values,
-    total_size,
-)
+from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage
+from retrovue.store.kept import KnownPage
 from retrovue.store.known import HELD, Comparison, Other
 from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
 from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Transactions
+from retrovue.store.staged import COLUMNS, staged_row
 from retrovue.store.statements import Session, text
 from retrovue.store.temporary import StagingTables
 
-_COLUMNS = (
-    "seq", "source_hash", "canonical_hash", "canonical_uri", "canonical_key", "part_count", "parts", "size_bytes",
-    "provider_ids", "tags", "chapters", "markers", "show_provider_ids", "stamp", "file_stamp",
-    "sidecar_stamp", "difference", "fields", "again", *PLAIN,
-)  # fmt: skip
 MOST_STAGED_BYTES = 16 << 30
 """The most bytes in the temporary tables of one collection: some 15 million new films."""
 STAGED_BETWEEN = 50_000
-_PAGES_AT_ONCE = 16
-"""Pages of which the items are written at once, 8 KB each."""
+_PAGES_AT_ONCE = 8
+"""Pages of which the texts and items are written at once: 20 KB, and in a sync 28 KB each."""
 _ROW_BY_ROW = "random() >= 0"
 """A condition that every row meets. COPY in binary allocates a slot for each row that it collects, up to 1,000 for a
 page. With a condition that may change from row to row it doesn't collect them, which takes a quarter less.
 """
 _STAGED_BYTES = text("SELECT sum(pg_total_relation_size(name)) FROM unnest(cast(:tables AS text[])) AS name")
-
-CARRIED = tuple(column for column in _COLUMNS if column not in {"seq", "parts", "difference", "fields", "again"})
-"""The columns that an asset takes unchanged from its staged row."""
 
 
 class CollectionEnrichers(Protocol):
@@ -123,10 +106,10 @@ class Staging:
         self.listed = ListedKeys(store, session, table=self.tables.name("listed")) if syncing else None
         """The listed items; None unless the run is a sync of the whole collection."""
         self.staged = 0
-        self.itemized = False
-        """Whether the items of a page are staged, by which they are recognised later."""
-        self._itemized_pages: list[tuple[bytes, int, bytes]] = []
-        """The fingerprint, the number and the items of those pages that aren't written yet."""
+        self.pages_are_staged = False
+        """Whether it is staged how pages, or their items, are recognised later."""
+        self._pages_about: list[tuple[object, ...]] = []
+        """Those rows of it that aren't written yet."""
         self.several_parts = False
         """Whether a staged draft has more than one part."""
         self.touched = False
@@ -134,6 +117,8 @@ class Staging:
         self.owes_again = False
         """Whether a staged draft has other sidecars than its asset, and an enricher reads sidecars."""
         self._store = store
+        self._last_number = 0
+        """The number of the last page that was added."""
         self._measured = 0
         """The number of staged rows when the size of the tables was last checked."""
         self._pages: list[tuple[int, bytes | None]] = []
@@ -196,11 +181,7 @@ class Staging:
             await self._copy_rejections(session, page.rejected)
             if self.relinks and comparison.anything_known:
                 await self._copy_keys(session, page, compared.to_stage)
-            if self.listed is not None and page.items and compared.fingerprint is not None:
-                self._itemized_pages.append((compared.fingerprint, page.number, page.items))
-                self.itemized = True
-                if len(self._itemized_pages) == _PAGES_AT_ONCE:
-                    await self._copy_pages(session)
+            await self._keep_page(session, page, compared.fingerprint)
             if rows:
                 self._pages.append((self.staged, compared.fingerprint))
             self.staged += len(rows)
@@ -244,14 +225,19 @@ class Staging:
         """Return which of the items of a page, given by their fingerprints, are known."""
         return await self.comparison.items.among(self._temporarily, items)
 
-    async def add_known(self, source_uris: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        """Take a known page. Only its source URIs and rejections are used."""
-        if rejected:
+    async def load_texts(self) -> None:
+        """Read the texts of the known pages that are expected next."""
+        async with self._temporarily() as session:
+            await self.comparison.texts.load(session)
+
+    async def add_known(self, page: KnownPage) -> None:
+        """Take a known page."""
+        if page.rejected:
             async with self._temporarily() as session:
-                await self._copy_rejections(session, rejected)
-            self.comparison.reject(rejected)
+                await self._copy_rejections(session, page.rejected)
+            self.comparison.reject(page.rejected)
         if self.listed is not None:
-            await self.listed.add(map(identity_hash, source_uris), rejected)
+            await self.listed.add(page.source_hashes(), page.rejected)
 
     async def end(self) -> None:
         """Take the end of the listing."""
@@ -259,6 +245,11 @@ class Staging:
             async with self._temporarily() as session:
                 await self.listed.flush(session)
                 await self._copy_pages(session)
+        elif self._pages_about and (self._last_number > 1 or self.comparison.recognised):
+            async with self._temporarily() as session:
+                await self._copy_pages(session)
+        # The only page of a collection is decoded again in less time than writing this takes.
+        self._pages_about.clear()
 
     async def clear(self, session: Session) -> None:
         """Empty the tables, in the caller's transaction."""
@@ -270,7 +261,7 @@ class Staging:
             listed=self.listed is not None,
             lost=self.may_have_lost,
             touched=self.touched,
-            pages=self.itemized,
+            pages=self.pages_are_staged,
         )
 
     @asynccontextmanager
@@ -298,7 +289,7 @@ class Staging:
         fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
         known = self.comparison
         pages = known.seen_pages.union(fresh)
-        await keep_known_pages(session, self.collection, known.known_pages, pages, itemized=self.itemized)
+        await keep_known_pages(session, self.collection, known.known_pages, pages, staged=self.pages_are_staged)
         if known.exceptions:
             await drop_exceptions(session, self.collection)
 
@@ -307,8 +298,8 @@ class Staging:
         async with self._temporarily() as session:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
-        self.itemized = False
-        self._itemized_pages.clear()
+        self.pages_are_staged = False
+        self._pages_about.clear()
         self._pages.clear()
         self.comparison.reset()
         if self.listed is not None:
@@ -321,7 +312,7 @@ class Staging:
 
         def rows() -> Iterator[tuple[object, ...]]:
             for seq, (mapped, key, difference) in enumerate(drafts, start=self.staged):
-                yield _row(seq, mapped, key, difference)
+                yield staged_row(seq, mapped, key, difference)
                 if (refinement := mapped.refinement) is not None:
                     failures = orjson.dumps(refinement.failures) if refinement.failures else None
                     refinements.append((seq, orjson.dumps(refinement.provenance), failures))
@@ -329,7 +320,7 @@ class Staging:
         try:
             if drafts:
                 # The driver encodes each row when it is made, so the rows of a page are never in memory together.
-                await self._copy(session, "staged", rows(), _COLUMNS)
+                await self._copy(session, "staged", rows(), COLUMNS)
         except (UnicodeError, TypeError, ValueError, OverflowError) as exc:
             raise StoreError(
                 "The importer gave a value that the catalogue can't hold.",
@@ -345,9 +336,24 @@ class Staging:
         ]
         await self._copy(session, "staged_rejection", records)
 
+    async def _keep_page(self, session: Session, page: MappedPage, fingerprint: bytes | None) -> None:
+        """Stage how a page, or its items, are recognised later, if it can become known by a fingerprint."""
+        self._last_number = page.number
+        items = page.items if self.listed is not None and page.items else None
+        # The stamps of some drafts aren't known if the fingerprint is another one than that of the page.
+        about = page.text if fingerprint == page.fingerprint else None
+        if fingerprint is None or (items is None and about is None):
+            return
+        self._pages_about.append((fingerprint, page.number, items, *(about or (None, None, None))))
+        if len(self._pages_about) == _PAGES_AT_ONCE:
+            await self._copy_pages(session)
+
     async def _copy_pages(self, session: Session) -> None:
-        await self._copy(session, "staged_page", self._itemized_pages)
-        self._itemized_pages.clear()
+        if self._pages_about:
+            await self.tables.make_pages(session)
+            await self._copy(session, "staged_page", self._pages_about)
+            self.pages_are_staged = True
+        self._pages_about.clear()
 
     async def _copy_keys(self, session: Session, page: MappedPage, to_stage: Sequence[Other]) -> None:
         """Copy the keys by which new drafts may match assets that have lost their item."""
@@ -371,27 +377,3 @@ class Staging:
             await session.driver.copy_records_to_table(
                 self.tables.name(table), records=records, columns=columns, where=_ROW_BY_ROW
             )
-
-
-def _row(seq: int, mapped: MappedDraft, key: ItemKey, difference: Difference) -> tuple[object, ...]:
-    # The asset of a known item takes the source's description; the values of its enrichers stay.
-    draft = mapped.draft if difference is ALIKE else mapped.as_told
-    parts, spans, told = draft.parts, encoded_spans(draft), mapped.as_told
-    files = None
-    if len(parts) > 1:
-        files = orjson.dumps(
-            [
-                {"local_path": path, "size_bytes": part.size_bytes, "duration_ms": part.duration_ms}
-                for path, part in zip(mapped.local_paths, parts, strict=True)
-            ]
-        )
-    return (
-        seq, key.source_hash, key.canonical_hash, mapped.local_paths[0], key.canonical_key, len(parts), files,
-        total_size(parts), orjson.dumps(draft.provider_ids), orjson.dumps(draft.tags), *spans,
-        None if draft.show_provider_ids is None else orjson.dumps(draft.show_provider_ids),
-        key.stamp or draft_stamp(told, spans if told is draft else None), file_stamp(parts), draft.sidecar_stamp,
-        difference.kind,
-        orjson.dumps(difference.fields) if difference.fields else None,
-        None if difference.again is None else orjson.dumps(difference.again),
-        *plain_values(draft),
-    )  # fmt: skip

@@ -35,13 +35,19 @@ TABLES = {
 SYNC_TABLES = {
     "listed": "kind text NOT NULL, packed bytea NOT NULL",
     "staged_key": "seq integer NOT NULL, rule integer NOT NULL, key bytea NOT NULL",
-    "staged_page": "fingerprint bytea NOT NULL, position integer NOT NULL, items bytea NOT NULL",
     "lost_asset": "uuid uuid NOT NULL, trashed boolean NOT NULL",
     "removal": """
         asset_uuid uuid NOT NULL, title text NOT NULL, source_uri text NOT NULL, was text NOT NULL,
         becomes text NOT NULL, reason text NOT NULL
     """,
 }
+PAGE_TABLES = {
+    "staged_page": """
+        fingerprint bytea NOT NULL, position integer NOT NULL, items bytea, digest bytea, rows bytea,
+        source_hashes bytea
+    """,
+}
+"""A table that most small collections don't need."""
 ENRICHER_TABLES = {
     "staged_refinement": "seq integer NOT NULL, provenance jsonb, failures jsonb",
     "touched_asset": "uuid uuid NOT NULL",
@@ -92,13 +98,20 @@ class StagingTables(Struct, frozen=True):
     async def make(self, session: Session) -> None:
         """Create the tables that the connection doesn't have yet."""
         for group in self._groups():
-            made = (*group, self.suffix)
-            if session.made.get(made):
-                continue
-            names = {table: self.name(table) if table in _OF_PAGES else table for table in group}
-            # The driver's own method sends all statements at once.
-            await session.driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
-            session.made[made] = True
+            await self._make(session, group)
+
+    async def make_pages(self, session: Session) -> None:
+        """Create the table of pages unless the connection has it."""
+        await self._make(session, PAGE_TABLES)
+
+    async def _make(self, session: Session, group: Mapping[str, str]) -> None:
+        made = (*group, self.suffix)
+        if session.made.get(made):
+            return
+        names = {table: self.name(table) if table in _OF_PAGES else table for table in group}
+        # The driver's own method sends all statements at once.
+        await session.driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
+        session.made[made] = True
 
     async def rename(self, session: Session) -> None:
         """Give the tables of the pages their plain names, in the caller's transaction."""
@@ -132,13 +145,15 @@ class StagingTables(Struct, frozen=True):
         if not tables:
             return
         dead = session.made.get(_DEAD, 0) + staged + rejected
-        if dead <= MOST_DEAD and not (keys or listed or lost or touched or pages):
+        if dead <= MOST_DEAD and not (keys or listed or lost or touched):
             # The driver's own method sends all statements at once.
             await session.driver.execute("; ".join(f"DELETE FROM {table}" for table in tables))
         else:
             if session.made.get(_DEAD):
                 # Those with deleted rows.
-                tables = list(dict.fromkeys([*tables, *self._of_drafts(), self.name("staged_rejection")]))
+                names = [*self._of_drafts(), self.name("staged_rejection")]
+                names += [self.name(table) for table in PAGE_TABLES if session.made.get((*PAGE_TABLES, self.suffix))]
+                tables = list(dict.fromkeys([*tables, *names]))
             await session.execute(text(f"TRUNCATE {', '.join(tables)}"))
             dead = 0
         session.made[_DEAD] = dead
@@ -155,6 +170,8 @@ class StagingTables(Struct, frozen=True):
             yield SYNC_TABLES
         if self.suffix:
             yield SHARED_TABLES
+        if self.suffix or self.syncing:
+            yield PAGE_TABLES
 
     def _of_pages(self) -> list[str]:
         return [table for group in self._groups() for table in group if table in _OF_PAGES]

@@ -225,7 +225,9 @@ MUTANTS = (
         'if abstract := sorted(getattr(plugin, "__abstractmethods__", ())):',
         "if abstract := list[str]():",
     ),
-    Mutant("D-11", READING, "enumerate(collection, scope, bookmarks)", 'enumerate(self._collection, Scope("Alien"))'),
+    Mutant(
+        "D-11", READING, "enumerate_(collection, scope, bookmarks, recall)", 'enumerate_(collection, Scope("Alien"))'
+    ),
     Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),
     Mutant(
         "D-11",
@@ -384,7 +386,7 @@ MUTANTS = (
     Mutant("SY-28", PIPELINE, "sink = make_sink(False, True)", "sink = make_sink(True, True)"),
     Mutant("SY-29", EXTENT, "return age < dt.timedelta() or age >= every", "return age < dt.timedelta()"),
     Mutant("SY-30", REPORT, "        *_readings(summary),\n", ""),
-    Mutant("SY-31", KNOWN, "        if self.excepted(source_uris):\n            return False\n", ""),
+    Mutant("SY-31", KNOWN, "        if self.excepted(page.source_hashes()):\n            return False\n", ""),
     Mutant("SY-31", EXTENT, 'elif self.extent.code == "stamp_moved" and not (', "elif False and not ("),
     Mutant("SY-32", PLEX_CHANGES, "        if rest:\n", "        if not wanted:\n"),
     Mutant("SY-32", EXTENT, 'if instead.read == "unchanged":', 'if instead.read != "unchanged":'),

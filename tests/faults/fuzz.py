@@ -26,7 +26,7 @@ from retrovue.errors import MalformedAnswer, RetrovueError
 from retrovue.importers.drafts import draft_problem
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.decoder import PageDecoder, pack, unpack
-from retrovue.importers.http.listing import ListingMoved
+from retrovue.importers.http.listing import Listing, ListingMoved
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import PlexFormat, PlexListing, RatingKeySet, Row, decode_listing, decode_outline
@@ -167,8 +167,18 @@ class Parser:
             unpacked = unpack(packed)
             if (unpacked.keys, unpacked.page) != (listing.keys, page):
                 raise AssertionError("the page of a second process is another than that of this one")
+        self._recognise(decoder, body, taken, page)
         self._inherit(number, listing, page)
         return found, page
+
+    def _recognise(
+        self, decoder: PageDecoder[Any, Any, Any], body: bytes, taken: Listing[Any, Any], page: Page
+    ) -> None:
+        if taken.text is None:
+            return
+        known = decoder.recognise(body, taken.text, 0)
+        if known is None or _about(known) != _about(taken) or known.content.rejected != page.rejected:
+            raise AssertionError("the page is recognised as another one")
 
     def _inherit(self, number: int, listing: PlexListing, page: Page) -> None:
         """Let episodes that are whole inherit from the page's shows."""
@@ -181,6 +191,10 @@ class Parser:
         )
         page.drafts += heirs.drafts
         page.source_items += heirs.source_items
+
+
+def _about(listing: Listing[Any, Any]) -> tuple[object, ...]:
+    return listing.keys, listing.size, listing.total, listing.offset, listing.digest
 
 
 def _page_problem(page: Page) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from retrovue.core.model import Secret
+from retrovue.importers.http.lenient import MOST_DROPPED
 from retrovue.operations.discovery import discover
 from retrovue.simulator import ListSection, SimulatedPlex, episode, season, show
 from retrovue.store.session import Store
@@ -146,6 +147,20 @@ async def test_another_mapping_makes_other_items(films: tuple[ChangingSource, Sy
     await execute(synced.store, f"UPDATE path_mapping SET local_path = '{tmp_path}'")
     outcome = await synced.sync(**SWEEP)
     assert outcome.counts.discovered == FILMS
+
+
+@pytest.mark.parametrize("films", [PlexSource], indirect=True)
+async def test_an_item_that_only_its_whole_row_shows_to_be_unusable_is_rejected_each_time(
+    films: tuple[PlexSource, Synced],
+) -> None:
+    changing, synced = films
+    for number in range(0, FILMS, PAGE // 2):
+        changing.edit(number)
+    await swept(synced)  # all pages have their items now
+    changing.section.change("500", Guid=[7] * (MOST_DROPPED + 1))
+    for _ in range(3):
+        _, counts = await swept(synced)
+        assert (counts.rejected, counts.discovered, counts.skipped) == (1, FILMS, FILMS - 1)
 
 
 @pytest.mark.parametrize("films", [PlexSource], indirect=True)

@@ -422,6 +422,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "fingerprint": "BLAKE2b, 128 bits, of the identities on the page",
         "position": "of the page in the listing, when it became known",
         "items": "8 bytes for each of its items, of all that its drafts are made from; null if they weren't made",
+        "digest": "XXH3, 128 bits, of the text of its rows, by which it is recognised before it is decoded; null if it"
+        " can't be",
+        "rows": "what the importer needs of its rows then: keys, shows and rejections, as MessagePack",
+        "source_hashes": "16 bytes for each of its drafts, as in `asset`",
     },
     "known_exception": {
         "": "Items whose assets have changed since all of the collection was read: a page that has one isn't known.",

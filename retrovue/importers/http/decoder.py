@@ -1,12 +1,11 @@
 """Decode an answer of a listing to its page and its stamp: without I/O, so that another process can do it."""
 
-from collections.abc import Iterable
 from struct import Struct as StructFormat
 from typing import Any, Generic
 
-from msgspec import Raw, Struct, msgpack
+from msgspec import MsgspecError, Raw, Struct, msgpack
 
-from retrovue.core.pages import AssetDraft, Page, Rejection
+from retrovue.core.pages import AssetDraft, Page, PageText, Rejection
 from retrovue.importers.http.drafts import DraftMaker, PageTaker
 from retrovue.importers.http.listing import (
     LARGE_ANSWER,
@@ -17,9 +16,27 @@ from retrovue.importers.http.listing import (
     OutlineListing,
     OutlineRows,
     OutlineT,
+    RecognisedListing,
     RowT,
 )
 from retrovue.importers.http.stamps import PageStamps
+
+
+class _KnownRows(Struct, array_like=True, gc=False):
+    """What is kept of the rows of a page, as `PageText.rows`."""
+
+    stamp: bytes
+    """The stamp of the page, with its shows as they were."""
+    shared: int
+    """How many of the rows belong to the page before."""
+    keys: list[Any]
+    shows: list[Any] | None
+    """The shows that the rows name, each once; None if no show of the library was known."""
+    rejected: list[Rejection]
+
+
+_rows_encoder = msgpack.Encoder()
+_rows_decoder = msgpack.Decoder(_KnownRows)
 
 
 class PageDecoder(Generic[RowT, OutlineT, KeyT]):
@@ -28,7 +45,7 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
     def __init__(self, form: ListingFormat[RowT, OutlineT, KeyT], make: DraftMaker[RowT, OutlineT, KeyT]) -> None:
         self.form = form
         self.make = make
-        self.stamps = PageStamps(form.rows_name, make.shows)
+        self.stamps = PageStamps(make.shows, make.uri)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the decoders of msgspec, which can't be pickled."""
@@ -43,7 +60,7 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         listing = None if shared is None else self.decode_usual(body, shared)
         if listing is None:
             listing = self.form.decode(body)
-            listing.digest = self.stamps.of(body, self._show_keys(listing))
+            listing.digest = self.stamps.of(self.text_digest(body), self._show_keys(listing))
         return listing
 
     def decode_usual(self, body: bytes | bytearray, shared: int) -> Listing[RowT | BadRow, KeyT] | None:
@@ -51,7 +68,7 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         taker = PageTaker(self.make, shared)
         listing: Listing[RowT | BadRow, KeyT] | None = self.form.decode_usual(body, taker)
         if listing is not None:
-            listing.digest = self.stamps.of(body, taker.show_keys)
+            self._mark(listing, body, taker.show_keys, shared, taker.page.rejected)
         return listing
 
     def decode_outline(self, body: bytes | bytearray, shared: int) -> OutlineListing[OutlineT, KeyT] | None:
@@ -62,15 +79,56 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         listing: OutlineListing[OutlineT, KeyT] | None = self.form.decode_outline(body)
         if listing is None:
             return None
-        listing.digest = self.stamps.of(body, self._show_keys(listing))
+        show_keys = self._show_keys(listing)
         rows, listing.rows = listing.rows[shared:], []
         listing.content = self.make.outline(rows)
+        self._mark(listing, body, show_keys, shared, listing.content.rejected)
         if self.make.shows:
             listing.show_keys = [self.make.show_key_of(listed) for listed in rows]
         return listing
 
-    def _show_keys(self, listing: Listing[Any, KeyT]) -> Iterable[KeyT | None]:
-        return self.make.show_keys(listing.rows) if self.make.shows else ()
+    def text_digest(self, body: bytes | bytearray) -> bytes:
+        """Return the hash of the text of the rows of an answer, by which its page is recognised."""
+        return self.stamps.of_text(self.form.rows_text(body))
+
+    def recognise(
+        self, body: bytes | bytearray, text: PageText, shared: int
+    ) -> RecognisedListing[OutlineT, KeyT] | None:
+        """Return the listing of an answer whose rows have the text of a known page; no row is decoded.
+
+        Returns None if the page would be another one, because a show has changed or it shares other rows with the page
+        before.
+        """
+        try:
+            known = _rows_decoder.decode(text.rows)
+        except MsgspecError:
+            return None
+        shows_are_known = known.shows is not None
+        around = self.form.around_rows(body)
+        if around is None or known.shared != shared or shows_are_known != bool(self.make.shows):
+            return None
+        if self.stamps.of(text.digest, known.shows) != known.stamp:
+            return None
+        content = OutlineRows(rejected=known.rejected)
+        return RecognisedListing(known.keys, [], *around, digest=known.stamp, text=text, content=content)
+
+    def _mark(
+        self,
+        listing: Listing[Any, KeyT],
+        body: bytes | bytearray,
+        show_keys: list[KeyT | None] | None,
+        shared: int,
+        rejected: list[Rejection],
+    ) -> None:
+        """Give a listing the stamp of its page, and what the page is recognised by."""
+        digest = self.text_digest(body)
+        listing.digest = self.stamps.of(digest, show_keys)
+        if self.form.around_rows(body) == (listing.size, listing.total, listing.offset):
+            rows = _KnownRows(listing.digest, shared, listing.keys, show_keys, rejected)
+            listing.text = PageText(digest, _rows_encoder.encode(rows))
+
+    def _show_keys(self, listing: Listing[Any, KeyT]) -> list[KeyT | None] | None:
+        return self.make.show_keys(listing.rows) if self.make.shows else None
 
 
 class _Packed(Struct, array_like=True, gc=False):
@@ -81,6 +139,7 @@ class _Packed(Struct, array_like=True, gc=False):
     total: int | None
     offset: int | None
     digest: bytes | None
+    text: PageText | None = None
     drafts: Raw = Raw(b"\xc0")
     """A list of drafts; nil in MessagePack for an outline."""
     rejected: list[Rejection] = []
@@ -106,7 +165,7 @@ def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: i
     listing = decoder.decode_outline(body, shared) if outline else decoder.decode_usual(body, shared)
     if listing is None:
         return b""
-    packed = _Packed(listing.keys, listing.size, listing.total, listing.offset, listing.digest)
+    packed = _Packed(listing.keys, listing.size, listing.total, listing.offset, listing.digest, listing.text)
     if isinstance(listing, OutlineListing):
         packed.outline, packed.show_keys = listing.content, listing.show_keys
     elif listing.page is not None:
@@ -124,7 +183,7 @@ def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: i
 def unpack(packed: bytes) -> Listing[Any, Any]:
     """Return the listing that `pack` has encoded; raises msgspec.MsgspecError if it hasn't."""
     found = _decoder.decode(packed)
-    numbers = found.size, found.total, found.offset, found.digest
+    numbers = found.size, found.total, found.offset, found.digest, found.text
     if found.outline is not None:
         return OutlineListing(found.keys, [], *numbers, content=found.outline, show_keys=found.show_keys)
     page = Page(_drafts_decoder.decode(found.drafts), found.rejected, found.source_items)

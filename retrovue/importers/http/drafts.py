@@ -209,9 +209,9 @@ class PageTaker(Generic[RowT, OutlineT, KeyT]):
         self._shows: dict[Any, None] = {}
 
     @property
-    def show_keys(self) -> list[KeyT | None]:
-        """The keys of the shows that the rows name, each once; empty if no show is known."""
-        return [self._make.parse_show_key(text) for text in self._shows]
+    def show_keys(self) -> list[KeyT | None] | None:
+        """The keys of the shows that the rows name, each once; None if no show is known."""
+        return [self._make.parse_show_key(text) for text in self._shows] if self._make.shows else None
 
     def take(self, rows: list[ListedRow[Any, KeyT]]) -> bool:
         """Take the next rows; return False if one of them isn't whole."""

@@ -22,17 +22,17 @@ from retrovue.core.answers import (
 )
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import Collection, ConfigField, Secret
-from retrovue.core.pages import Outline, Page
+from retrovue.core.pages import Outline, Page, Recall
 from retrovue.core.runs import FULL, Scope
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
+from retrovue.importers.http.ahead import Budget, ReadingAhead
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.client import HttpClient, Transport
 from retrovue.importers.http.connections import Proof
 from retrovue.importers.http.decoding import Decoding
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.pace import Pace
-from retrovue.importers.http.reader import Budget, ReadingAhead
 from retrovue.importers.http.settings import READ_AHEAD_BYTES, Dialect, HttpSettings, read_settings, setting_fields
 
 RECENT_S = 5.0
@@ -192,6 +192,16 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         async with ReadingAhead(lambda tasks: self._library(collection, scope, tasks).pages()) as pages:
             yield pages
 
+    @asynccontextmanager
+    async def enumerate_recalling(
+        self, collection: Collection, scope: Scope, recall: Recall, bookmarks: Sequence[bytes] | None = None
+    ) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+        """Open an enumeration like ``enumerate``, or with bookmarks like ``resume``, that recognises known pages."""
+        async with ReadingAhead(lambda tasks: self._library(collection, scope, tasks, bookmarks, recall).pages()) as (
+            pages
+        ):
+            yield pages
+
     async def change_state(self, collection: Collection) -> ChangeState:
         """Return whether the server is scanning the library now; False if the server doesn't tell."""
         state = await self._states.get()
@@ -283,7 +293,12 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         """Request the state of the libraries."""
 
     def _library(
-        self, collection: Collection, scope: Scope, tasks: TaskGroup | None, go_on: Sequence[bytes] | None = None
+        self,
+        collection: Collection,
+        scope: Scope,
+        tasks: TaskGroup | None,
+        go_on: Sequence[bytes] | None = None,
+        recall: Recall | None = None,
     ) -> HttpLibrary[Any, Any, Any]:
         return self.library(
             self._client,
@@ -297,4 +312,5 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             decoding=self.decoding,
             tasks=tasks,
             go_on=go_on,
+            recall=recall,
         )

@@ -14,11 +14,12 @@ from retrovue.core.answers import ChangeState, SourceState
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, OutlineItems, Page
+from retrovue.core.pages import Outline, OutlineItems, Page, Recall
 from retrovue.core.runs import Scope
 from retrovue.core.text import quoted
 from retrovue.importers import titles
 from retrovue.importers.http import bookmarks
+from retrovue.importers.http.ahead import Budget
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.decoder import PageDecoder
@@ -32,10 +33,11 @@ from retrovue.importers.http.listing import (
     ListingMoved,
     OutlineListing,
     OutlineT,
+    RecognisedListing,
     RowT,
 )
 from retrovue.importers.http.query import Query
-from retrovue.importers.http.reader import Budget, ListingReader, Window
+from retrovue.importers.http.reader import ListingReader, Window
 from retrovue.importers.titles import Candidate
 
 _log = logger(__name__)
@@ -68,11 +70,12 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         decoding: Decoding,
         tasks: TaskGroup | None = None,
         go_on: Sequence[bytes] | None = None,
+        recall: Recall | None = None,
     ) -> None:
         """``tasks`` takes the requests that read ahead; without it nothing is read ahead.
 
         If ``go_on`` isn't None, the pages have bookmarks. It has the bookmarks of the pages that an earlier run has
-        read.
+        read. ``recall`` finds known pages; without it none are recognised by their text.
         """
         self.client = client
         self.collection = collection
@@ -83,6 +86,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self._budget = budget
         self._decoding = decoding
         self._tasks = tasks
+        self._recall = recall
         self.fetch_state = fetch_state
         self._has_bookmarks = go_on is not None
         self._read_before = bookmarks.decode(go_on or ())
@@ -225,7 +229,8 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         # A collection with assets changes little, so most of its pages contain nothing new.
         outline = self.collection.assets_count > 0
         ahead = DecodingAhead(self._decoding, self._decoder, outline=outline)
-        return self.reader(query, decoder=self._decoder, outline=outline, ahead=ahead)
+        recall = self._recall if outline else None
+        return self.reader(query, decoder=self._decoder, outline=outline, ahead=ahead, recall=recall)
 
     async def read_all(
         self, query: Query[RowT, OutlineT, KeyT], take: Callable[[list[ListedRow[RowT | BadRow, KeyT]]], None]
@@ -301,14 +306,22 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self, reader: ListingReader[RowT, OutlineT, KeyT], window: Window[RowT, OutlineT, KeyT]
     ) -> Page | Outline:
         listing, stamp = window.listing, self.stamp(window.listing)
+        text = None if stamp is None else listing.text
         if not isinstance(listing, OutlineListing):
             return await self._stamped(listing, stamp)
         found, show_keys = listing.content, listing.show_keys
+
+        def read_in_full() -> Awaitable[Page]:
+            return self._stamped(reader.decode_in_full(window), stamp)
+
+        if isinstance(listing, RecognisedListing):
+            rejected, items = found.rejected, len(listing.keys)
+            return Outline([], [], rejected, items, read_in_full, stamp, text=text, recognised=True)
         texts: list[Sequence[msgspec.Raw]] = []
 
         def stamps() -> list[bytes]:
             texts.append(reader.row_texts(window))
-            made = self._decoder.stamps.of_rows(texts[0], show_keys, self.make.uri.encode())
+            made = self._decoder.stamps.of_rows(texts[0], show_keys)
             return made if len(made) == len(found.ends) else []
 
         async def read(positions: Sequence[int]) -> Page:
@@ -319,14 +332,15 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             found.source_paths,
             found.rejected,
             len(found.ends),
-            lambda: self._stamped(reader.decode_in_full(window), stamp),
+            read_in_full,
             stamp,
             items=None if stamp is None else OutlineItems(found.ends, stamps, read),
+            text=text,
         )
 
     async def _stamped(self, listing: Listing[RowT | BadRow, KeyT], stamp: bytes | None) -> Page:
         page = await self.page(listing.rows) if listing.page is None else listing.page
-        page.stamp = stamp
+        page.stamp, page.text = stamp, None if stamp is None else listing.text
         return page
 
     def _check_deadline(self) -> None:

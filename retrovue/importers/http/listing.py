@@ -6,7 +6,7 @@ don't fit the values that do: an invalid value only costs itself, and an invalid
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import randrange
 from typing import Annotated, Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ import msgspec
 
 from retrovue.core.bounds import LONGEST_PATH, LONGEST_TEXT
 from retrovue.core.errors import MalformedAnswer
-from retrovue.core.pages import Page, Rejection
+from retrovue.core.pages import Page, PageText, Rejection
 from retrovue.importers.http.cleaning import clean_json, is_repaired, may_hold_nul
 from retrovue.importers.http.lenient import LenientBudget, TooMalformed, decode_leniently
 
@@ -94,6 +94,8 @@ class Listing(msgspec.Struct, Generic[RowT, KeyT], gc=False):
     """The number of its first row, if the answer tells it."""
     digest: bytes | None = None
     """The stamp of its page (`PageStamps.of`), if it was asked for."""
+    text: PageText | None = None
+    """How its page is recognised in a later run; None if it can't be, or wasn't asked for."""
     page: Page | None = None
     """The page of its rows without those that it shares with the listing before it, where that was made."""
 
@@ -120,6 +122,13 @@ class OutlineListing(Listing[RowT, KeyT], Generic[RowT, KeyT], gc=False):
     """What its rows tell, without those that it shares with the listing before it; empty while it has rows."""
     show_keys: list[KeyT | None] | None = None
     """The show that each of these rows names; None if no show is known."""
+
+
+class RecognisedListing(OutlineListing[OutlineT, KeyT], Generic[OutlineT, KeyT], gc=False):
+    """One answer of a listing that was recognised by the text of its rows, of which none was decoded.
+
+    Its content has rejections only.
+    """
 
 
 class Contents(NamedTuple, Generic[RowT]):
@@ -230,6 +239,29 @@ class ListingFormat(ABC, Generic[RowT, OutlineT, KeyT]):
             return None
         return OutlineListing(keys, list(map(ListedRow, keys, contents.rows)), *contents[1:])
 
+    def rows_text(self, body: bytes | bytearray) -> memoryview:
+        """Return the text of the rows of an answer, as it came. What is around it changes with the size of the library.
+
+        It is the whole answer if that names no rows.
+        """
+        return memoryview(body)[slice(*self._place_of_rows(body))]
+
+    def around_rows(self, body: bytes | bytearray) -> tuple[int | None, int | None, int | None] | None:
+        """Read ``size``, ``total`` and ``offset`` of a `Listing` from what is around the text of its rows.
+
+        Returns None if that isn't a listing.
+        """
+        start, end = self._place_of_rows(body)
+        try:
+            found = self.contents(self._raw.decode(b"".join([body[:start], self.rows_name, b":[]", body[end:]])))
+        except (ValueError, RecursionError, MalformedAnswer):
+            return None
+        return found.size, found.total, found.offset
+
+    def _place_of_rows(self, body: bytes | bytearray) -> tuple[int, int]:
+        start, end = body.find(self.rows_name), body.rfind(b"]")
+        return max(start, 0), end + 1 or len(body)
+
     def raw_rows(self, body: bytes | bytearray) -> Sequence[msgspec.Raw]:
         """Return the text of each row of an answer that `decode_outline` has decoded."""
         rows: Sequence[msgspec.Raw] = self.contents(self._raw.decode(body)).rows
@@ -332,6 +364,10 @@ class KeySet(Protocol):
 
     def add(self, key: Any, /) -> bool:
         """Add a key; return whether it is new."""
+        ...
+
+    def add_all(self, keys: Iterable[Any], /) -> bool:
+        """Add keys; return whether all of them are new. Those after the first one that isn't may not be added."""
         ...
 
     def __len__(self) -> int: ...

@@ -38,7 +38,7 @@ class Proof:
     def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
         """Take what was read up to the last of these windows; return whether they fit together."""
         for bookmark in bookmarks:
-            if bookmark.total != bookmarks[0].total or not all(map(self._seen.add, bookmark.keys)):
+            if bookmark.total != bookmarks[0].total or not self._seen.add_all(bookmark.keys):
                 return False
             self.received += len(bookmark.keys)
         last = bookmarks[-1]
@@ -91,7 +91,7 @@ class Proof:
             raise self._moved("ends before its end")
         if start + rows > total:
             raise self._moved("holds more than it says")
-        if not all(map(self._seen.add, islice(keys, skip, None))):
+        if not self._seen.add_all(islice(keys, skip, None)):
             raise self._moved("lists an item twice")
         self.ends_with_a_full_page = rows == self.size
         if rows < expected:

@@ -1,8 +1,6 @@
 """Read one listing: some pages ahead, as undecoded bytes, and proven to be complete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Generic, NamedTuple
 
 import anyio
@@ -12,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from retrovue.core.errors import MalformedAnswer, SourceError
-from retrovue.core.pages import Outline, Page
+from retrovue.core.pages import PageText, Recall
+from retrovue.importers.http.ahead import Budget
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.decoder import PageDecoder
@@ -25,6 +24,7 @@ from retrovue.importers.http.listing import (
     Listing,
     OutlineListing,
     OutlineT,
+    RecognisedListing,
     RowT,
     has_many_objects,
 )
@@ -32,24 +32,6 @@ from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.waiting import read_ahead, waiting_for_source
-
-
-class Budget:
-    """The most bytes of all pages that are read ahead. The enumerations of one importer share it.
-
-    A page that is needed now is always allowed, so that no enumeration waits for the bytes of another. Only a large
-    page waits for its turn, which ends when its rows have been taken.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.held = 0
-        self.turn = anyio.Semaphore(1)
-        """Held by the enumeration that has a large answer in memory."""
-
-    def has_room_for(self, size: int) -> bool:
-        """Return whether ``size`` more bytes are within the limit."""
-        return self.held + size <= self.limit
 
 
 class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
@@ -79,6 +61,16 @@ class _Request(Struct, eq=False):
     error: Exception | None = None
     work: Work | None = None
     """Has the body of the answer if a second process decodes it."""
+    text: bytes | None = None
+    """The hash of the text of its rows, if it was looked for among those of known pages."""
+
+
+class _Arrived(NamedTuple):
+    """An answer that is needed now; see `_Request`."""
+
+    answer: Answer
+    work: Work | None = None
+    text: bytes | None = None
 
 
 class ListingReader(Generic[RowT, OutlineT, KeyT]):
@@ -94,19 +86,22 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         outline: bool = False,
         decoder: PageDecoder[RowT, OutlineT, KeyT] | None = None,
         ahead: DecodingAhead | None = None,
+        recall: Recall | None = None,
         check_deadline: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare to read; nothing is requested before ``windows``.
 
         ``decoder`` makes the digests and pages of windows; without it they have rows. With ``outline`` it decodes only
-        what is needed to recognise the items. ``ahead`` decodes in a second process what is requested ahead.
-        ``check_deadline`` is called after each window, and raises an error if reading takes too long.
+        what is needed to recognise the items, and nothing of pages that ``recall`` knows. ``ahead`` decodes in a second
+        process what is requested ahead. ``check_deadline`` is called after each window, and raises an error if reading
+        takes too long.
         """
         self.query = query
         self.page_size = page_size
         self._decoder = decoder
         self._outliner = decoder if outline else None
         self._ahead = ahead
+        self._recall = recall
         self._check_deadline = check_deadline
         self._budget = budget
         self._tasks = tasks
@@ -145,7 +140,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 start, size = proof.start, proof.size
                 listing, answer = await self._read(proof.plan(), size, proof.overlap)
                 shared = proof.take(listing, answer, start)
-                self._expect_the_rest()
+                self._expect_the_rest(listing)
                 window = [self._window(listing, answer.body, shared, start, size)] if listing.keys else []
                 del listing, answer  # Neither the bytes nor the rows are needed while their result is used.
                 if window:
@@ -161,9 +156,11 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             if self._ahead is not None:
                 self._ahead.end()
 
-    def _expect_the_rest(self) -> None:
-        """Say once how many rows the listing still has."""
-        if self._ahead is not None and self._tasks is not None and self._proof.total is not None:
+    def _expect_the_rest(self, listing: Listing[Any, KeyT]) -> None:
+        """Say once how many rows are to be decoded, when the first ones had to be."""
+        if self._ahead is None or self._tasks is None or self._proof.total is None:
+            return
+        if listing.text is None or not self._may_know(listing.text.digest):
             self._ahead.expect(self._proof.total - self._proof.received, self._tasks)
 
     def decode_in_full(
@@ -211,11 +208,13 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 
         The rows after the ``shared`` ones are taken; with None they aren't.
         """
-        answer, work = await self._next_answer(plan, size)
+        answer, work, text = await self._next_answer(plan, size)
         if work is not None and self._ahead is not None:
             if (done := await self._ahead.result(work)) is not None:
                 return done, replace(answer, body=work.body)
             answer = replace(answer, body=work.body) if work.body else await self._get(plan[0], size)
+        if shared is not None and (recognised := self._recognised(answer.body, text, shared)) is not None:
+            return recognised, answer
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outliner is not None and not self._has_turn:
@@ -224,13 +223,26 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 return listing, answer
         return await self._decoded(answer, plan[0], size, shared)
 
-    async def _next_answer(self, plan: Sequence[int], size: int) -> tuple[Answer, Work | None]:
+    def _recognised(
+        self, body: bytes | bytearray, text: bytes | None, shared: int
+    ) -> RecognisedListing[OutlineT, KeyT] | None:
+        """Return the listing of a known page; None if it has to be decoded. ``text`` is the hash of its rows."""
+        if self._recall is None or self._outliner is None:
+            return None
+        digest = self._outliner.text_digest(body) if text is None else text
+        rows = self._recall.rows_of(digest)
+        return None if rows is None else self._outliner.recognise(body, PageText(digest, rows), shared)
+
+    def _may_know(self, text: bytes) -> bool:
+        return self._recall is not None and self._recall.may_know(text)
+
+    async def _next_answer(self, plan: Sequence[int], size: int) -> _Arrived:
         """Request the windows of the plan, and return the answer with the first one.
 
         Requests for windows that are no longer in the plan are cancelled.
         """
         if self._tasks is None or self._typical_bytes > LARGE_ANSWER:
-            return await self._get(plan[0], size), None
+            return _Arrived(await self._get(plan[0], size))
         for key in [key for key in self._requests if key not in {(start, size) for start in plan}]:
             self._drop(self._requests.pop(key))
         for start in plan:
@@ -241,10 +253,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             self._requests[start, size] = self._request(self._tasks, start, size)
         request = self._requests.pop((plan[0], size))
         try:
-            return await self._answer(request), request.work
+            return _Arrived(await self._answer(request), request.work, request.text)
         except AnswerTooLarge:
             if self._large_allowed:
-                return await self._get(plan[0], size, large=True), None
+                return _Arrived(await self._get(plan[0], size, large=True))
             raise
 
     async def _read_beyond(self, end: int) -> Listing[Any, KeyT] | None:
@@ -334,7 +346,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 
     def _decode_ahead(self, request: _Request, answer: Answer) -> Answer:
         """Pass an answer to the second process if there is one; return what is left of it."""
-        if self._ahead is None or has_many_objects(answer.body):
+        if self._recall is not None and self._outliner is not None:
+            request.text = self._outliner.text_digest(answer.body)
+        if self._ahead is None or (request.text and self._may_know(request.text)) or has_many_objects(answer.body):
             return answer
         request.work = self._ahead.take(answer.body, self._proof.overlap_at(request.start))
         return answer if request.work is None else replace(answer, body=b"")
@@ -361,32 +375,3 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         request.scope.cancel()
         self._budget.held -= request.reserved
         request.reserved = 0
-
-
-class ReadingAhead(AbstractAsyncContextManager[AsyncIterator[Page | Outline]]):
-    """Owns the tasks that read ahead for a generator of pages, so that no task group is open around a yield.
-
-    Leaving it cancels them. An exception of the body, including a cancellation, leaves unchanged and without a group.
-    """
-
-    def __init__(self, make_pages: Callable[[TaskGroup], AsyncGenerator[Page | Outline, None]]) -> None:
-        self._make_pages = make_pages
-        self._tasks = anyio.create_task_group()
-
-    async def __aenter__(self) -> AsyncIterator[Page | Outline]:
-        await self._tasks.__aenter__()
-        self._pages = self._make_pages(self._tasks)
-        return self._pages
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._pages.aclose()
-        finally:
-            self._tasks.cancel_scope.cancel()
-            # The group must see a cancellation, and would wrap any other error in a group. Python raises the body's
-            # exception again in either case, because nothing is returned here.
-            cancelled = isinstance(exc, anyio.get_cancelled_exc_class())
-            details: tuple[Any, Any, Any] = (exc_type, exc, traceback) if cancelled else (None, None, None)
-            await self._tasks.__aexit__(*details)

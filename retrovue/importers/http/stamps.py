@@ -21,29 +21,37 @@ class PageStamps(Generic[KeyT]):
     without a change of any draft, for example by the time when a film was last watched, the page is compared once.
     """
 
-    def __init__(self, rows_name: bytes, shows: Mapping[KeyT, Show]) -> None:
-        """``rows_name`` is the name of the list of rows in an answer, with its quotes."""
-        self._rows_name = rows_name
+    def __init__(self, shows: Mapping[KeyT, Show], about: str) -> None:
+        """``about`` is what all drafts have from elsewhere than their rows and shows."""
         self._shows = shows
+        self._about = _VERSION + about.encode()
         self._digests: dict[KeyT | None, bytes] = {}
 
-    def of(self, body: bytes | bytearray, show_keys: Iterable[KeyT | None]) -> bytes:
-        """Hash the rows of an answer, and the shows from which they inherit; None represents an unknown show."""
-        # The text around the rows changes with the size of the library.
-        start, end = body.find(self._rows_name), body.rfind(b"]")
-        digest = xxhash.xxh3_128(_VERSION)
-        digest.update(memoryview(body)[max(start, 0) : end + 1 or len(body)])
+    def of_text(self, rows: memoryview) -> bytes:
+        """Hash the text of the rows of an answer (`ListingFormat.rows_text`): 16 bytes."""
+        digest = xxhash.xxh3_128(self._about)
+        digest.update(rows)
+        return digest.digest()
+
+    def of(self, text: bytes, show_keys: Iterable[KeyT | None] | None) -> bytes:
+        """Return the stamp of a page, from the hash of its text and the shows from which its rows inherit.
+
+        ``show_keys`` are those that the rows name, each once; None represents an unknown show. Without shows
+        (``show_keys`` is None) the stamp is the hash of the text.
+        """
+        if show_keys is None:
+            return text
+        digest = xxhash.xxh3_128(text)
         for key in show_keys:
             digest.update(self._digest(key if key in self._shows else None))
         return digest.digest()
 
-    def of_rows(self, texts: Iterable[bytes], show_keys: Iterable[KeyT | None] | None, about: bytes) -> list[bytes]:
+    def of_rows(self, texts: Iterable[bytes], show_keys: Iterable[KeyT | None] | None) -> list[bytes]:
         """Hash rows one by one, each with the show from which it inherits, to 8 bytes each.
 
-        ``show_keys`` are those of the rows, in their order; None if there are no shows. ``about`` is what all drafts
-        have from elsewhere.
+        ``show_keys`` are those of the rows, in their order; None if there are no shows.
         """
-        seed = xxhash.xxh3_64_intdigest(_VERSION + about)
+        seed = xxhash.xxh3_64_intdigest(self._about)
         hashed = xxhash.xxh3_64_digest
         if show_keys is None:
             return [hashed(text, seed) for text in texts]

@@ -3,8 +3,8 @@
 A row has more than a hundred fields; decoding only these is three times cheaper than making dictionaries of all.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -212,6 +212,13 @@ class RatingKeySet:
             return False
         self._hashes.add(key)
         return True
+
+    def add_all(self, keys: Iterable[int | str]) -> bool:
+        """Add keys; return whether all of them are new. Those after the first one that isn't may not be added."""
+        found = list(keys)
+        if all(type(key) is int for key in found):
+            return self._numbers.add_all(cast("list[int]", found))
+        return all(map(self.add, found))
 
     def __len__(self) -> int:
         return len(self._numbers) + len(self._hashes)

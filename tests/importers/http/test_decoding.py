@@ -28,6 +28,7 @@ from retrovue.importers.http.decoder import PageDecoder, pack, unpack
 from retrovue.importers.http.decoder_process import ANSWER, HEAD, LENGTH, LISTING
 from retrovue.importers.http.decoding import Decoding, DecodingAhead, Work
 from retrovue.importers.http.library import HttpLibrary
+from retrovue.importers.http.listing import Listing
 from retrovue.importers.http.paging import WINDOW
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import JellyfinFormat
@@ -377,6 +378,42 @@ class TestWhatIsPacked:
         assert outline is not None
         assert outline.content.source_uris
         assert unpack(pack(decoder, body, shared, outline=True)) == outline
+        self.check_recognised(decoder, body, whole, shared)
+
+    def check_recognised(
+        self, decoder: PageDecoder[Any, Any, Any], body: bytes, whole: Listing[Any, Any], shared: int
+    ) -> None:
+        """The page is recognised by its text, with the keys and numbers that decoding it gives."""
+        assert whole.text is not None
+        assert whole.page is not None
+        known = decoder.recognise(body, whole.text, shared)
+        assert known is not None
+        assert (known.keys, known.digest) == (whole.keys, whole.digest)
+        assert (known.size, known.total, known.offset) == (whole.size, whole.total, whole.offset)
+        assert (known.content.rejected, known.rows) == (whole.page.rejected, [])
+        assert decoder.text_digest(body) == whole.text.digest
+        assert decoder.recognise(body, whole.text, shared + 1) is None
+        assert decoder.recognise(body, replace(whole.text, rows=b"\xc1"), shared) is None
+
+    def test_what_is_around_the_rows_is_read_anew(self) -> None:
+        decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine"))
+        text = decoder.decode(plex_answer([FILM, movie(2)], totalSize=9, offset=3), 0).text
+        assert text is not None
+        later = decoder.recognise(plex_answer([FILM, movie(2)], totalSize=10, offset=4), text, 0)
+        assert later is not None
+        assert (later.size, later.total, later.offset) == (2, 10, 4)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b'{"MediaContainer": {"size": 1, "Metadata": [%b], "totalSize": 7, "Directory": []}}',
+            b'{"MediaContainer": {"size": 1, "title": "Metadata", "Metadata": [%b], "totalSize": 7}}',
+            b'{"MediaContainer": {"size": 1, "totalSize": 7, "Meta\\u0064ata": [%b]}}',
+        ],
+    )
+    def test_an_answer_that_is_written_otherwise_is_decoded_each_time(self, body: bytes) -> None:
+        listing = PageDecoder(PlexFormat(), PlexDraftMaker("machine")).decode(body % orjson.dumps(FILM), 0)
+        assert (listing.total, listing.text) == (7, None)
 
     @pytest.mark.parametrize("shared", [0, 1])
     @pytest.mark.parametrize("rows", [[FILM, movie(2)], TRACKS, [FILM | {"Media": []}, movie(3)]])

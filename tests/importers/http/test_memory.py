@@ -16,11 +16,12 @@ import pytest
 from retrovue.core.model import Secret
 from retrovue.core.runs import FULL
 from retrovue.errors import MalformedAnswer
+from retrovue.importers.http.ahead import Budget
 from retrovue.importers.http.answers import BodyReader
 from retrovue.importers.http.cleaning import MOST_REPAIRED
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.listing import LARGE_ANSWER, MANY_OBJECTS, MOST_OBJECTS
-from retrovue.importers.http.reader import Budget, ListingReader
+from retrovue.importers.http.reader import ListingReader
 from retrovue.importers.http.settings import HttpPolicy
 from retrovue.importers.jellyfin.rows import decode_listing as decode_jellyfin
 from retrovue.importers.plex.importer import PLEX

@@ -1,6 +1,7 @@
 """Rating keys in little memory, and guids as ids of other catalogues."""
 
 import tracemalloc
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -73,10 +74,28 @@ class TestIds:
         # Most of it are the empty buckets, which millions of ids share.
         assert held < 120 * len(numbers)
 
+    @pytest.mark.parametrize("step", [1, 1 << 12, 10**12], ids=["near", "in many runs", "far apart"])
+    def test_many_at_once_are_added_as_one_by_one(self, step: int) -> None:
+        numbers = [number * step for number in range(70_000)]
+        Random(7).shuffle(numbers)
+        pages = [numbers[at : at + 1000] for at in range(0, len(numbers), 1000)]
+        together, alone = IdSet(), IdSet()
+        for page in pages:
+            assert together.add_all(page)
+            assert all(map(alone.add, page))
+            assert len(together) == len(alone)
+        assert not any(together.add_all([number]) for number in numbers[::97])
+        new = 70_000 * step
+        assert not together.add_all([new, numbers[5]])
+        assert not IdSet().add_all([1, 2, 1])
+
     def test_rows_without_a_rating_key_are_told_apart_as_well(self) -> None:
         keys = RatingKeySet()
         assert [keys.add(key) for key in (7, "row:7", 8, 7, "row:7", "row:8")] == [True, True, True, False, False, True]
         assert len(keys) == 4
+        assert keys.add_all([9, "row:9", 10])
+        assert not keys.add_all([11, "row:9"])
+        assert not keys.add_all([12, 10])
 
     @pytest.mark.parametrize("value", ["", "01", "1.0", " 1", "9" * 19, -1, 10**18, True, 1.0, None])
     def test_no_rating_keys(self, value: object) -> None:
