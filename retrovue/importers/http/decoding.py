@@ -1,8 +1,8 @@
 """Decode the answers of large listings in a second process, so that a run uses two cores of the processor.
 
 Python executes one thread at a time, and making drafts takes a run's processor most of its time. The second process
-has no state but the decoders of listings. An answer that it can't decode is decoded in the process of the run, and so
-is one whose page is needed while it waits and the run has nothing else to do.
+has no state but the decoders of listings. An answer that it can't decode is decoded in the process of the run. While a
+page is needed and nothing else is to be done, the run also decodes answers that wait.
 """
 
 import asyncio
@@ -26,9 +26,11 @@ from retrovue.core.config import ONE_PROCESS, clean_environment
 from retrovue.core.logs import logger
 from retrovue.core.version import own_version
 from retrovue.importers.http import decoder_process
+from retrovue.importers.http.cores import cores
 from retrovue.importers.http.decoder import PageDecoder, unpack
 from retrovue.importers.http.decoder_process import ANSWER, END, HEAD, LENGTH, LISTING, OUTLINE
 from retrovue.importers.http.listing import LARGE_ANSWER, Listing
+from retrovue.importers.http.work import Work
 
 _PROGRAM = f"""
 import sys
@@ -53,38 +55,7 @@ was returned to the system costs a page fault for each 4 KiB when it is used aga
 _ENDED_WITHIN_S: Final = 2.0
 """Seconds to wait for the process after it was killed."""
 
-_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""The limit of a container in cgroup v2: the microseconds of processor time that it may use in each period, or ``max``,
-and the microseconds of a period.
-"""
-
 _log = logger(__name__)
-
-
-class Work:
-    """An answer for the second process."""
-
-    def __init__(self, listing: int, body: bytes | bytearray, shared: int, *, outline: bool = False) -> None:
-        self.listing = listing
-        """The number of its listing."""
-        self.body = body
-        """The answer; empty when its page is there, but not when its outline is."""
-        self.shared = shared
-        """As for `PageDecoder.decode`."""
-        self.outline = outline
-        """Whether only its outline is decoded."""
-        self.slot: int | None = None
-        """Where the second process has it or had it in the shared memory; None while it waits."""
-        self.packed = b""
-        """The result of `pack`; empty if there is none, or not yet."""
-        self.done = anyio.Event()
-
-    def finish(self, packed: bytes) -> None:
-        """Take the result; empty if the answer has to be decoded in this process."""
-        self.packed = packed
-        if packed and not self.outline:
-            self.body = b""
-        self.done.set()
 
 
 class Decoding(asyncio.SubprocessProtocol):
@@ -124,6 +95,7 @@ class Decoding(asyncio.SubprocessProtocol):
         """The other answers that wait."""
         self._sent: deque[Work] = deque()
         self._listings = 0
+        self._decoders: dict[int, PageDecoder[Any, Any, Any]] = {}
         self._exited = anyio.Event()
 
     @property
@@ -145,6 +117,7 @@ class Decoding(asyncio.SubprocessProtocol):
     def add_listing(self, decoder: PageDecoder[Any, Any, Any]) -> int:
         """Send the decoder of a listing; return the number of the listing."""
         self._listings += 1
+        self._decoders[self._listings] = decoder
         pickled = pickle.dumps(decoder)
         self._write(HEAD.pack(LISTING, self._listings, 0, 0, len(pickled)) + pickled)
         return self._listings
@@ -155,6 +128,7 @@ class Decoding(asyncio.SubprocessProtocol):
             others = [work for work in queue if work.listing != number]
             queue.clear()
             queue.extend(others)
+        self._decoders.pop(number, None)
         self._write(HEAD.pack(END, number, 0, 0, 0))
 
     def take(self, work: Work) -> Work:
@@ -168,10 +142,13 @@ class Decoding(asyncio.SubprocessProtocol):
 
         ``work.body`` then has the answer, or is empty if the result couldn't be read.
         """
-        if not await self._has_begun(work):
+        if not (work.done.is_set() or await self._has_begun(work)):
             return None
         with anyio.move_on_after(self.patience_s):
+            await self._help(work)
             await work.done.wait()
+        if work.listing_here is not None:
+            return work.listing_here
         if not work.done.is_set():
             self._fail(f"It hasn't decoded an answer in {self.patience_s:g} s.")
         packed, work.packed = work.packed, b""
@@ -189,14 +166,18 @@ class Decoding(asyncio.SubprocessProtocol):
         self._needed.append(work)
         try:
             with anyio.move_on_after(self.patience_s):
-                while work in self._needed and not self._is_over:
-                    began = perf_counter()
-                    await anyio.lowlevel.checkpoint()
-                    if perf_counter() - began < _IDLE_S:
-                        break
+                while work in self._needed and not self._is_over and not await _is_idle():
+                    pass
             return work not in self._needed
         finally:
             self.give_up(work)
+
+    async def _help(self, work: Work) -> None:
+        """Until an answer is done, decode others that wait for their turn, while there is nothing else to do."""
+        while self._waiting and not work.done.is_set():
+            if await _is_idle() and self._waiting and not work.done.is_set():
+                other = self._waiting.pop()
+                other.decode(self._decoders[other.listing])
 
     def give_up(self, work: Work) -> None:
         """Don't decode an answer that isn't needed any more, unless its turn has come."""
@@ -381,17 +362,15 @@ class DecodingAhead:
             self._process.end_listing(self._number)
 
 
+async def _is_idle() -> bool:
+    """Let the event loop go round once; return whether it had nothing else to do."""
+    began = perf_counter()
+    await anyio.lowlevel.checkpoint()
+    return perf_counter() - began < _IDLE_S
+
+
 def _is_useful() -> bool:
     """Return whether a second process can be started, has a core of its own, and is wanted."""
     # A program in which Python is embedded would start another one of itself.
     is_python = Path(sys.executable or "").name.lower().startswith("python")
-    return is_python and hasattr(os, "memfd_create") and _cores() >= 2 and not os.environ.get(ONE_PROCESS)
-
-
-def _cores() -> float:
-    """Return how many cores of the processor this process may use, also as the limit of its container."""
-    cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = _LIMIT.read_text(encoding="ascii").split()
-        return min(cores, int(quota) / int(period))  # "max" is no limit
-    return cores
+    return is_python and hasattr(os, "memfd_create") and cores() >= 2 and not os.environ.get(ONE_PROCESS)

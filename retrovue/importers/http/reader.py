@@ -15,7 +15,7 @@ from retrovue.importers.http.ahead import Budget
 from retrovue.importers.http.answers import Answer, AnswerTooLarge
 from retrovue.importers.http.bookmarks import Bookmark
 from retrovue.importers.http.decoder import PageDecoder
-from retrovue.importers.http.decoding import DecodingAhead, Work
+from retrovue.importers.http.decoding import DecodingAhead
 from retrovue.importers.http.listing import (
     LARGE_ANSWER,
     BadRow,
@@ -31,6 +31,7 @@ from retrovue.importers.http.listing import (
 from retrovue.importers.http.paging import Proof
 from retrovue.importers.http.query import Query
 from retrovue.importers.http.refusals import Refusal
+from retrovue.importers.http.work import Work
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 

@@ -3,6 +3,7 @@ read to its end.
 """
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -23,13 +24,14 @@ from retrovue.core.config import ONE_PROCESS
 from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import FULL
 from retrovue.core.version import own_version
-from retrovue.importers.http import decoding
+from retrovue.importers.http import cores, decoding
 from retrovue.importers.http.decoder import PageDecoder, pack, unpack
 from retrovue.importers.http.decoder_process import ANSWER, HEAD, LENGTH, LISTING
-from retrovue.importers.http.decoding import Decoding, DecodingAhead, Work
+from retrovue.importers.http.decoding import Decoding, DecodingAhead
 from retrovue.importers.http.library import HttpLibrary
 from retrovue.importers.http.listing import Listing
 from retrovue.importers.http.paging import WINDOW
+from retrovue.importers.http.work import Work
 from retrovue.importers.jellyfin.parse import JellyfinDraftMaker, series_of
 from retrovue.importers.jellyfin.rows import JellyfinFormat
 from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
@@ -40,7 +42,7 @@ from tests.support.plex import collection, listing, plex, series
 
 PAGE = 20
 FILMS = 50 * PAGE
-COUNT_CORES = decoding._cores
+COUNT_CORES = cores.cores
 A_FEW = 5
 """Pages that are read before something happens to the process: more than are requested ahead of its start."""
 
@@ -48,7 +50,7 @@ A_FEW = 5
 @pytest.fixture(autouse=True)
 def any_listing_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Decoding, "rows_worth", 1)
-    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+    monkeypatch.setattr(decoding, "cores", lambda: 2)
 
 
 async def started(process: Decoding) -> None:
@@ -75,7 +77,7 @@ async def read(then: Callable[[Decoding], None] = lambda _: None) -> tuple[list[
 async def read_alone(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
     """Read all pages with one process."""
     with monkeypatch.context() as alone:
-        alone.setattr(decoding, "_cores", lambda: 1)
+        alone.setattr(decoding, "cores", lambda: 1)
         pages, process = await read()
     assert process.pid is None
     assert sum(page.source_items for page in pages) == FILMS
@@ -132,6 +134,34 @@ class TestTwoProcesses:
             assert [work.slot for work in waiting] == [None, 0, 50]
             tasks.cancel_scope.cancel()
 
+    @pytest.mark.parametrize("outline", [False, True])
+    async def test_a_run_that_waits_decodes_what_the_process_has_not_begun(
+        self, monkeypatch: pytest.MonkeyPatch, *, outline: bool
+    ) -> None:
+        monkeypatch.setattr(decoding, "_IDLE_S", math.inf)
+        process, decoder = Decoding(), PageDecoder(PlexFormat(), PlexDraftMaker("machine"))
+        number = process.add_listing(decoder)
+        process._memory, process._free = mmap(-1, 10_000), [0]
+        bodies = [plex_answer([movie(key)]) for key in (1, 2)] + [b"{}", plex_answer([movie(3)])]
+        begun, usual, unusual, last = [process.take(Work(number, body, 0, outline=outline)) for body in bodies]
+        results: list[Any] = []
+
+        async def wait() -> None:
+            results.append(await process.result(begun))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            with anyio.fail_after(60):
+                await usual.done.wait()
+            packed = pack(decoder, bodies[0], 0, outline=outline)
+            process._memory[: len(packed)] = packed
+            process._take_result(begun, len(packed))
+        found = [*results, await process.result(usual), await process.result(last)]
+        decode = decoder.decode_outline if outline else decoder.decode_usual
+        assert found == [decode(bodies[position], 0) for position in (0, 1, 3)]
+        # What the run can't decode to a page is left to the reader of the listing.
+        assert (await process.result(unusual), unusual.body) == (None, b"{}")
+
     async def test_make_the_same_outlines_as_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(decoding, "_OUTLINES_PER_ROW", 1)
 
@@ -154,7 +184,7 @@ class TestTwoProcesses:
 
         together, decoded = await outlines()
         assert decoded > 0
-        monkeypatch.setattr(decoding, "_cores", lambda: 1)
+        monkeypatch.setattr(decoding, "cores", lambda: 1)
         assert together == (await outlines())[0]
 
     async def test_a_process_that_is_killed(
@@ -343,7 +373,7 @@ class TestTwoProcesses:
     @pytest.mark.parametrize("reason", ["one core", "not Python", "not wanted"])
     async def test_no_process_is_started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reason: str) -> None:
         if reason == "one core":
-            monkeypatch.setattr(decoding, "_cores", lambda: 1)
+            monkeypatch.setattr(decoding, "cores", lambda: 1)
         elif reason == "not Python":
             server = tmp_path / "uwsgi"
             server.symlink_to(sys.executable)
@@ -478,10 +508,10 @@ def test_the_process_ends_with_its_input(sent: bytes, answers: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, LENGTH.pack(0) * (1 + answers), b"")
 
 
-@pytest.mark.parametrize(("limit", "cores"), [("150000 100000", 1.5), ("max 100000", 2), ("odd", 2)])
-def test_the_limit_of_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, cores: float) -> None:
+@pytest.mark.parametrize(("limit", "number"), [("150000 100000", 1.5), ("max 100000", 2), ("odd", 2)])
+def test_the_limit_of_a_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, number: float) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(decoding, "_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(cores, "_LIMIT", tmp_path / "cpu.max")
     assert COUNT_CORES() == 2
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
-    assert COUNT_CORES() == cores
+    assert COUNT_CORES() == number
