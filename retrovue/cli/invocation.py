@@ -100,7 +100,7 @@ def opened(
 ) -> "AbstractAsyncContextManager[Store]":
     """Open the catalogue for a command; for a dry-run, in a mode that refuses every write.
 
-    A command that only reads, as ``reading`` says, starts faster. Warns if RETROVUE_HOME is a place without a
+    A command that at first only reads, as ``reading`` says, starts faster. Warns if RETROVUE_HOME is a place without a
     catalogue, where a new, empty one begins: it may be a mistake.
     """
     from retrovue.store.opening import begins_catalogue, open_for_reading, open_store  # slow, and not needed for help

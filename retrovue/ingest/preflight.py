@@ -1,8 +1,9 @@
 """The pre-flight: all checks that are possible before the first write."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import anyio
 from msgspec import Struct, field
@@ -108,34 +109,31 @@ async def pre_flight(
     opened: AsyncExitStack,
     *,
     dry_run: bool,
+    get_ready: Callable[[], Coroutine[Any, Any, None]],
 ) -> Targets:
     """Open the importer, reach the source, and check for each collection whether it can be ingested now.
 
-    Stores the results, except for a dry-run. ``opened`` closes the importer.
+    Stores the results, except for a dry-run. ``opened`` closes the importer. ``get_ready`` prepares the store
+    meanwhile.
     """
     targets = Targets()
     if not enabled:
         return targets
+    error: Exception | None = None
     try:
         await opened.enter_async_context(importer)
-        await importer.check_reachable()
+        async with anyio.create_task_group() as group:
+            group.start_soon(get_ready)
+            try:
+                await importer.check_reachable()
+                answers = await _ask(importer, enabled)
+            except Exception as exc:  # noqa: BLE001 - raised again outside of the group
+                error = exc
+        if error is not None:
+            raise error
     except SourceError as exc:
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets
-    answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
-    # The importer limits its own requests; checks at the same time can share answers.
-    limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
-
-    async def ask(collection: Collection) -> None:
-        async with limiter:
-            try:
-                answers[collection.id] = await importer.check_ingestible(collection)
-            except RetrovueError as exc:
-                answers[collection.id] = exc
-
-    async with anyio.create_task_group() as group:
-        for collection in enabled:
-            group.start_soon(ask, collection)
     checked: list[tuple[Collection, Ingestibility]] = []
     for collection in enabled:
         answer = answers[collection.id]
@@ -151,6 +149,27 @@ async def pre_flight(
         async with store.transaction() as session:
             await record_ingestibility(session, checked)
     return targets
+
+
+async def _ask(
+    importer: GuardedImporter, enabled: Sequence[Collection]
+) -> dict[uuid.UUID, Ingestibility | RetrovueError]:
+    """Ask for each collection whether it can be ingested; return the answers by the ids of the collections."""
+    answers: dict[uuid.UUID, Ingestibility | RetrovueError] = {}
+    # The importer limits its own requests; checks at the same time can share answers.
+    limiter = anyio.CapacityLimiter(CHECKS_AT_ONCE)
+
+    async def ask(collection: Collection) -> None:
+        async with limiter:
+            try:
+                answers[collection.id] = await importer.check_ingestible(collection)
+            except RetrovueError as exc:
+                answers[collection.id] = exc
+
+    async with anyio.create_task_group() as group:
+        for collection in enabled:
+            group.start_soon(ask, collection)
+    return answers
 
 
 async def read_again(store: Store, source: Source, locked: Sequence[Collection]) -> Targets:

@@ -28,6 +28,8 @@ class Dialect(PGDialect_asyncpg):
         """``begin`` begins a transaction on a connection of asyncpg; without it BEGIN does."""
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self._begin = begin
+        self.left_open: list[Any] | None = None
+        """Takes the connections of asyncpg that the pool gives up, instead of closing them one after the other."""
 
     def initialize(self, connection: Connection) -> None:
         """Take what the server reports when a connection starts, and what `Connector` has set."""
@@ -51,6 +53,13 @@ class Dialect(PGDialect_asyncpg):
             return True
         finally:
             dbapi_connection.autocommit = False
+
+    def do_close(self, dbapi_connection: Any) -> None:
+        """Close a connection, or leave that to whoever has set ``left_open``."""
+        if self.left_open is None:
+            super().do_close(dbapi_connection)  # type: ignore[no-untyped-call]
+        else:
+            self.left_open.append(_adapter(dbapi_connection).driver_connection)
 
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin a transaction, unless the connection is one without transactions."""

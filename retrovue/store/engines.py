@@ -7,30 +7,37 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, AsyncTransaction, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from retrovue.core.logs import logger
-from retrovue.store.connecting import Connector
 from retrovue.store.dialect import with_dialect
+from retrovue.store.driver import Connect
+from retrovue.store.session import clean_up
 from retrovue.store.statements import Session, Statement, limit_statements
 from retrovue.store.url import URL
 
 _log = logger(__name__)
 
 
-def make_engine(url: URL, application_name: str, connector: Connector, **pool: Any) -> AsyncEngine:
-    """Return an engine that connects by a connector, with the options of its pool. Without any it has no pool."""
+def make_engine(
+    url: URL, application_name: str, begin: Callable[[Any], Awaitable[None]], connect: Connect, **pool: Any
+) -> AsyncEngine:
+    """Return an engine with the options of its pool; without any it has no pool.
+
+    ``connect`` opens its connections, and ``begin`` begins their transactions.
+    """
     # A pooler accepts application_name when a connection starts and refuses other settings, so those are set later.
     engine = create_async_engine(
         with_dialect(url),
         hide_parameters=True,
-        begin=connector.begin,
+        begin=begin,
         connect_args={
             "server_settings": {"application_name": application_name},
-            "async_creator_fn": connector,
+            "async_creator_fn": connect,
         },
         **pool or {"poolclass": NullPool},
     )
@@ -44,6 +51,20 @@ def make_engine(url: URL, application_name: str, connector: Connector, **pool: A
             _log.warning("A connection to the database was lost: %s", type(context.original_exception).__name__)
 
     return engine
+
+
+async def close_engine(engine: AsyncEngine) -> None:
+    """Close the idle connections of an engine at the same time: the server drops the temporary tables of each."""
+    dialect: Any = engine.dialect
+    left: list[Any] = []
+    dialect.left_open = left
+    try:
+        await engine.dispose()
+    finally:
+        dialect.left_open = None
+    async with anyio.create_task_group() as group:
+        for driver in left:
+            group.start_soon(clean_up, driver.close)
 
 
 class EngineSession(Session, AsyncSession):

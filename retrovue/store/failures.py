@@ -70,7 +70,8 @@ def foreign() -> tuple[type[BaseException], ...]:
 
 def _sqlalchemy() -> Any:
     """Return SQLAlchemy's errors; None if it hasn't been imported, so that it can't have raised one."""
-    return sys.modules.get("sqlalchemy.exc")
+    # Another thread may be importing it now.
+    return sys.modules.get("sqlalchemy.exc") if "sqlalchemy.ext.asyncio" in sys.modules else None
 
 
 def translate(error: BaseException) -> StoreError | None:

@@ -62,7 +62,7 @@ async def open_store(
 async def open_for_reading(
     settings: Settings, *, test_db: bool = False, connections: int = 1, read_only: bool = False, check: bool = True
 ) -> AsyncIterator[Store]:
-    """Open the catalogue like `open_store`, for a program that reads: it starts in half of the time."""
+    """Open the catalogue like `open_store`, for a program that at first reads: it starts in half of the time."""
     async with _open(
         ReadingStore, settings, test_db=test_db, connections=connections, read_only=read_only, check=check
     ) as store:

@@ -1,11 +1,17 @@
-"""A store for programs that only read: it needs asyncpg, but not SQLAlchemy, whose import is half of their start."""
+"""A store that reads by asyncpg without SQLAlchemy, whose import is half of a command's start.
+
+A program that only reads needs nothing else. An ingest reads and reaches its source before it needs the engines.
+"""
 
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from retrovue.store.driver import STATEMENT_SECONDS
 from retrovue.store.failures import foreign
@@ -13,36 +19,109 @@ from retrovue.store.session import CLEANUP_SECONDS, Store, clean_up, translated
 from retrovue.store.statements import Session
 from retrovue.store.url import URL
 
+if TYPE_CHECKING:
+    from retrovue.store.engines import EngineSession
+
+_ENGINES = "retrovue.store.engines"
+"""The module that imports SQLAlchemy."""
+_SETTINGS = {"application_name": "retrovue"}
+
 
 class ReadingStore(Store):
-    """An open catalogue database whose readings have connections of their own.
+    """An open catalogue database whose readings have connections of their own until something needs an engine.
 
-    There are as many connections as readings at the same time. For anything else it has the engines of a `Store`.
+    There are as many connections as readings at the same time. When the data pool is made, it takes those that are
+    idle, and later readings use it as those of any `Store`.
     """
 
     def __init__(self, url: URL, *, connections: int = 1, read_only: bool = False) -> None:
         super().__init__(url, connections=connections, read_only=read_only)
         self._idle: list[Session] = []
+        self._made: dict[Any, dict[Any, Any]] = {}
+        """What has been made on connections that the pool has taken, until their first session."""
 
     async def __aexit__(self, *_: object) -> None:
         await super().__aexit__()
         with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
-            while self._idle:
-                await clean_up(self._idle.pop().driver.close)
+            async with anyio.create_task_group() as group:
+                while self._idle:
+                    group.start_soon(clean_up, self._idle.pop().driver.close)
+
+    @property
+    def open_connections(self) -> int:
+        """The number of open connections in the data pool, and of those that it will take."""
+        return len(self._idle) + (0 if self._data is None else super().open_connections)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator["EngineSession"]:
+        """Hold one connection of the data pool as a session; see `Store.session`."""
+        async with super().session() as session:
+            session.made.update(self._made.pop(session.driver, {}))
+            yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:  # type: ignore[override]  # without SQLAlchemy
         """Run a block that only reads; see `Store.reading`."""
+        if self._data is not None:
+            async with super().reading() as of_pool:
+                yield of_pool
+            return
         with translated():
             session = await self._begun()
             try:
                 yield session
             finally:
                 await clean_up(session.rollback)
-                if session.driver.is_closed() or session.driver.is_in_transaction():
-                    session.driver.terminate()
-                else:
-                    self._idle.append(session)
+                self._put_back(session)
+
+    async def get_ready(self, connections: int, make: Callable[[Session], Awaitable[None]]) -> None:
+        """Import the engines, and meanwhile open connections for the data pool; see `Store.get_ready`.
+
+        The import takes a while, in which the server makes the connections. What isn't ready then is left to the pool.
+        """
+        if _ENGINES in sys.modules:
+            return
+        idle, self._idle = self._idle, []
+        async with anyio.create_task_group() as group:
+            for number in range(max(connections, len(idle))):
+                group.start_soon(self._make_ready, idle[number] if number < len(idle) else None, make)
+            await anyio.to_thread.run_sync(import_module, _ENGINES)
+            group.cancel_scope.cancel()
+
+    async def _make_ready(self, session: Session | None, make: Callable[[Session], Awaitable[None]]) -> None:
+        try:
+            session = session or await self._opened()
+        except Exception:  # noqa: BLE001 - raised again when the connection is needed
+            return
+        try:
+            async with self.transaction(session, temporary=True):
+                await make(session)
+        except Exception:  # noqa: BLE001 - as above
+            session.driver.terminate()
+        finally:
+            self._put_back(session)
+
+    def _put_back(self, session: Session) -> None:
+        if session.driver.is_closed() or session.driver.is_in_transaction():
+            session.driver.terminate()
+        else:
+            self._idle.append(session)
+
+    async def _open_for_pool(self, *arguments: Any, **options: Any) -> Any:
+        """Return a connection that is idle if it still works; see `Store`."""
+        while self._idle:
+            session = self._idle.pop()
+            try:
+                await session.driver.execute("SELECT 1")
+            except foreign():
+                session.driver.terminate()
+            except BaseException:
+                session.driver.terminate()
+                raise
+            else:
+                self._made[session.driver] = session.made
+                return session.driver
+        return await super()._open_for_pool(*arguments, **options)
 
     async def _begun(self) -> Session:
         """Return a session with a transaction, on an idle connection if one still works."""
@@ -57,13 +136,20 @@ class ReadingStore(Store):
                 raise
             else:
                 return session
-        driver: Any = await self.connector(server_settings={"application_name": "retrovue"})
+        session = await self._opened()
+        try:
+            await self._begin(session, STATEMENT_SECONDS)
+        except BaseException:
+            session.driver.terminate()
+            raise
+        return session
+
+    async def _opened(self) -> Session:
+        driver: Any = await self.connector(server_settings=_SETTINGS)
         try:
             for kind in ("json", "jsonb"):  # SQLAlchemy's engines decode them as well.
                 await driver.set_type_codec(kind, encoder=str, decoder=json.loads, schema="pg_catalog")
-            session = Session(driver)
-            await self._begin(session, STATEMENT_SECONDS)
         except BaseException:
             driver.terminate()
             raise
-        return session
+        return Session(driver)

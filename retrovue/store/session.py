@@ -115,17 +115,28 @@ class Store:
             connect=self._connect,
         )
 
-    def _engine(self, application_name: str, **options: Any) -> "AsyncEngine":
+    def _engine(self, application_name: str, connect: Connect | None = None, **options: Any) -> "AsyncEngine":
         from retrovue.store.engines import make_engine  # noqa: PLC0415 - slow, and not needed for reading
 
-        return make_engine(self.url, application_name, self.connector, **options)
+        return make_engine(self.url, application_name, self.connector.begin, connect or self.connector, **options)
+
+    async def _open_for_pool(self, *arguments: Any, **options: Any) -> Any:
+        """Open a connection for the data pool, with the arguments of asyncpg.connect."""
+        return await self.connector(*arguments, **options)
+
+    async def get_ready(self, connections: int, make: Callable[[Session], Awaitable[None]]) -> None:
+        """Prepare what the store needs for so many sessions, while the caller waits for something else.
+
+        ``make`` makes temporary tables in the caller's transaction. Errors are left to the sessions. A store that has
+        its engines already has nothing to prepare.
+        """
 
     @property
     def data(self) -> "AsyncEngine":
         """The engine for the work; created at first use."""
         if self._data is None:
             size = {"pool_size": self.connections, "max_overflow": SPARE_CONNECTIONS}
-            self._data = self._engine("retrovue", **{**_POOL, **size})
+            self._data = self._engine("retrovue", self._open_for_pool, **{**_POOL, **size})
         return self._data
 
     @property
@@ -145,10 +156,15 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        opened = [engine for engine in (self._data, self._audit) if engine is not None]
+        if not opened:
+            return
+        from retrovue.store.engines import close_engine  # noqa: PLC0415 - imported already
+
         with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
-            for engine in (self._data, self._audit):
-                if engine is not None:
-                    await engine.dispose()
+            async with anyio.create_task_group() as group:
+                for engine in opened:
+                    group.start_soon(close_engine, engine)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator["EngineSession"]:

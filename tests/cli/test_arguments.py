@@ -251,6 +251,27 @@ class TestHelp:
         assert done.stderr == b"0 []"
         assert done.stdout
 
+    @pytest.mark.usefixtures("ready")
+    def test_an_ingest_imports_sqlalchemy_while_it_asks_its_source(self, run_cli: Cli) -> None:
+        """In another thread, so that the requests of the pre-flight go on meanwhile."""
+        probe = (
+            "import sys, threading; from retrovue.cli import entry\n"
+            "class Watch:\n"
+            "    def find_spec(self, name, path, target=None):\n"
+            "        if name == 'sqlalchemy':\n"
+            "            found.append(threading.current_thread() is not threading.main_thread())\n"
+            "            found.append('retrovue.importers.plex.importer' in sys.modules)\n"
+            "found = []; sys.meta_path.insert(0, Watch()); leave = entry.leave\n"
+            "def tell(status):\n"
+            "    sys.stderr.write(f'{status} {found}'); leave(0)\n"
+            "entry.leave = tell; entry.main()\n"
+        )
+        for arguments in (["source", "ingest", "My Plex"], ["collection", "ingest", "Movies", "--dry-run"]):
+            done = subprocess.run(
+                [sys.executable, "-c", probe, *arguments], env=run_cli.environment, capture_output=True, check=True
+            )
+            assert b"[True, True]" in done.stderr, (arguments, done.stderr)
+
     def test_what_commands_do_imports_only_what_all_of_them_need(self, offline_cli: Cli) -> None:
         """The client of media servers, migrations and tables for terminals each take a tenth of a second of CPU."""
         probe = (

@@ -20,7 +20,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from retrovue.cli.actions.ingest import memory_bounded
+from retrovue.cli.actions.ingest import garbage_collected
 from tests.cli.conftest import TOKEN, Cli, Plex, Process, stuck
 from tests.cli.test_documents import KEYS
 from tests.support import canary
@@ -324,7 +324,7 @@ print(libc.mallinfo2().keepcost > 4 << 20)
         usual = gc.get_threshold()
         gc.set_threshold(250_000, 20, 100)
         try:
-            with memory_bounded():
+            with garbage_collected():
                 alive = WeakSet(InCycle() for _ in range(100_000))
                 assert 0 < len(alive) < 20_000
                 assert gc.get_freeze_count() > 10_000

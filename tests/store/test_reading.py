@@ -1,8 +1,12 @@
 """A program that only reads does without SQLAlchemy, and gets what it would get from it."""
 
 import datetime as dt
+import sys
+import threading
 import uuid
+from collections.abc import Callable, Iterator
 
+import anyio
 import pytest
 import sqlalchemy
 from rich.pretty import pretty_repr
@@ -10,13 +14,15 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
 from retrovue.core.config import Settings
-from retrovue.core.errors import StoreError
+from retrovue.core.errors import StoreError, StoreUnavailable
 from retrovue.core.model import Secret
+from retrovue.store import reading
 from retrovue.store.connecting import TransactionPooling
 from retrovue.store.opening import open_for_reading
 from retrovue.store.reading import ReadingStore
 from retrovue.store.session import Store
 from retrovue.store.statements import Session, numbered, text
+from retrovue.store.temporary import StagingTables
 from retrovue.store.url import URL
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +186,116 @@ class TestConnections:
             assert found.all() == []
 
 
+class TestGettingReady:
+    """While SQLAlchemy is imported, which these tests let wait until the connections are ready."""
+
+    @pytest.fixture(autouse=True)
+    def import_waits(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+        ready, name = threading.Event(), "retrovue.store.engines"
+        monkeypatch.delitem(sys.modules, name)
+        imported: list[str] = []
+
+        def wait(module: str) -> None:
+            ready.wait()
+            imported.append(module)
+
+        monkeypatch.setattr(reading, "import_module", wait)
+        yield ready
+        assert imported == [name]
+
+    @pytest.fixture
+    def until_ready(
+        self, reader: ReadingStore, import_waits: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[int], None]:
+        """Let the import end once so many connections are ready."""
+
+        def until(number: int) -> None:
+            put_back = reader._put_back
+
+            def note(session: Session) -> None:
+                put_back(session)
+                if reader.open_connections == number:
+                    import_waits.set()
+
+            monkeypatch.setattr(reader, "_put_back", note)
+
+        return until
+
+    async def test_sessions_get_the_connections_with_their_tables(
+        self, reader: ReadingStore, until_ready: Callable[[int], None]
+    ) -> None:
+        tables = StagingTables(refinements=False, syncing=False)
+        async with reader:
+            opened = {await pid(reader)}
+
+            async def make(session: Session) -> None:
+                await tables.make(session)
+                opened.add(await pid_of(session))
+
+            until_ready(2)
+            await reader.get_ready(2, make)
+            assert reader.open_connections == 2
+            async with reader.session() as first, reader.session() as second:
+                assert tables.are_made(first)
+                assert tables.are_made(second)
+                assert {await pid_of(first), await pid_of(second)} == opened
+                assert (await first.execute(text("SELECT count(*) FROM staged"))).scalar_one() == 0
+                assert (await first.execute(sqlalchemy.text("SELECT '{\"a\": 1}'::jsonb"))).scalar_one() == {"a": 1}
+            # The pool keeps one, which now serves readings.
+            assert await pid(reader) in opened
+            assert reader.open_connections == 1
+
+    async def test_one_that_was_lost_meanwhile_is_replaced(
+        self, reader: ReadingStore, shared_store: Store, until_ready: Callable[[int], None]
+    ) -> None:
+        lost: list[int] = []
+
+        async def make(session: Session) -> None:
+            lost.append(await pid_of(session))
+
+        async with reader:
+            until_ready(1)
+            await reader.get_ready(1, make)
+            async with shared_store.reading() as session:
+                await session.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": lost[0]})
+            async with reader.session() as session:
+                assert await pid_of(session) != lost[0]
+
+    async def test_an_error_is_left_to_the_session(self, reader: ReadingStore, import_waits: threading.Event) -> None:
+        async def make(session: Session) -> None:
+            assert not session.driver.is_closed()
+            import_waits.set()
+            raise StoreError("The disk is full.")
+
+        async with reader:
+            await reader.get_ready(1, make)
+            assert reader.open_connections == 0
+            async with reader.session() as session:
+                assert not StagingTables(refinements=False, syncing=False).are_made(session)
+                await pid_of(session)
+
+    async def test_what_isnt_ready_in_time_is_given_up(
+        self, reader: ReadingStore, import_waits: threading.Event
+    ) -> None:
+        async def make(session: Session) -> None:
+            import_waits.set()
+            await session.execute(text("SELECT pg_sleep(60)"))
+
+        async with reader:
+            with anyio.fail_after(30):
+                await reader.get_ready(2, make)
+            async with reader.session() as first, reader.session() as second:
+                assert await pid_of(first) != await pid_of(second)
+
+    async def test_no_connection_can_be_opened(self, import_waits: threading.Event) -> None:
+        import_waits.set()
+        async with ReadingStore(URL.parse("postgresql://retrovue@/x?host=/nowhere")) as store:
+            await store.get_ready(2, make_nothing)
+            with pytest.raises(StoreUnavailable):
+                async with store.session():
+                    pass
+
+
 async def test_the_catalogue_is_checked(database_url: str) -> None:
     settings = Settings(database_url=Secret(database_url))
     async with open_for_reading(settings) as store, store.reading() as session:
@@ -188,6 +304,10 @@ async def test_the_catalogue_is_checked(database_url: str) -> None:
         async with open_for_reading(Settings(test_database_url=Secret(database_url)), test_db=True):
             pass
     assert raised.value.code == "wrong_database_role"
+
+
+async def make_nothing(_session: Session) -> None:
+    pass
 
 
 async def pid(store: Store) -> int:

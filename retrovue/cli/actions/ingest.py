@@ -58,7 +58,7 @@ def summary_status(summary: IngestSummary) -> int:
 async def ingest_source(call: Invocation, reference: str, **options: Any) -> int:
     """Ingest the collections of a source; ``options`` are fields of IngestOptions, of which None means the default."""
     settings = ingest_options(call, **options)
-    async with opened(call, connections=max(settings.concurrency, 2)) as store:
+    async with opened(call, connections=max(settings.concurrency, 2), reading=True) as store:
         source = await catalogue.find_source(store, reference)
         call.error_document = partial(
             failed_ingest_document,
@@ -92,7 +92,7 @@ async def ingest_collection(
     """Ingest one collection, or only a title, season or episode; ``options`` are fields of IngestOptions."""
     scope = _scope(title, season, episode)
     settings = ingest_options(call, concurrency=1, **options)
-    async with opened(call) as store:
+    async with opened(call, connections=2, reading=True) as store:
         owner, collection = await catalogue.find_target(store, reference, source)
         try:
             return await Report(call, collection, scope, closing=partial(moved_lines, call, store)).follow(
@@ -151,12 +151,14 @@ class Report(Struct, frozen=True):
         call = self.call
         run: IngestRun | None = None
         problem: Problem | None = None
-        with memory_bounded(growing=call.dry_run), Progress(call.output) as progress:
+        return_large_blocks(growing=call.dry_run)
+        with Progress(call.output) as progress:
             try:
                 async with start() as run:
                     call.report_interruption = partial(self.interrupted, run)
-                    async for event in run.events():
-                        progress.show(event)
+                    with garbage_collected():
+                        async for event in run.events():
+                            progress.show(event)
             except Exception as exc:
                 # Once the run has begun, the outcomes of its collections are reported even after an error.
                 if run is None:
@@ -238,12 +240,11 @@ def goes_on(run: str) -> Problem:
 
 
 @contextmanager
-def memory_bounded(*, growing: bool = False) -> Iterator[None]:
-    """Return freed memory to the system during a run, and collect garbage, except among the objects of imports.
+def garbage_collected() -> Iterator[None]:
+    """Collect garbage while a run goes on, except among the objects of imports.
 
-    ``growing``: whether the run keeps what grows with the library. Each request leaves some objects in cycles.
+    Each request leaves some objects in cycles. The pre-flight imports the last modules.
     """
-    return_large_blocks(growing=growing)
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN, 10, 10)

@@ -38,7 +38,7 @@ async def ingest_all(call: Invocation, **options: Any) -> int:
     A source that fails doesn't stop the others.
     """
     settings = ingest_options(call, **options)
-    async with opened(call, connections=max(settings.concurrency, 2)) as store:
+    async with opened(call, connections=max(settings.concurrency, 2), reading=True) as store:
         sources = [listing.source for listing in await catalogue.list_sources(store)]
         if not sources:
             raise RequestError("There is no source yet.", code="no_sources")
