@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
@@ -34,6 +34,15 @@ _MOST_CHUNKS, _MOST_WAITING = 1024, 4 << 20
 grows with each chunk. A larger body would be in memory twice, and a server may send a body byte by byte.
 """
 _BRACKETS = ((b"{", b"}"), (b"[", b"]"))
+
+
+IsKnown = Callable[[bytes | bytearray], bool]
+"""Tells of a body whether its page is known, so that nothing will be read of it."""
+
+
+def unknown(_body: bytes | bytearray) -> bool:
+    """Return that a page isn't known."""
+    return False
 
 
 class Answer(Struct, frozen=True):
@@ -297,6 +306,21 @@ def origin_of(url: httpx.URL) -> str:
     host = f"[{url.host}]" if ":" in url.host else url.host
     port = url.port or default
     return f"{url.scheme}://{host}:{port}" if port else f"{url.scheme}://{host}"
+
+
+def redirected(url: httpx.URL, response: httpx.Response, origin: str) -> httpx.URL:
+    """Return where a redirect leads to; raises SourceError unless that is the same origin."""
+    target = url.join(response.headers.get("Location", ""))
+    if origin_of(target) != origin:
+        # The header with the token would be sent as well: httpx removes only Authorization.
+        raise SourceError(
+            f"The server at {origin} redirects to {origin_of(target)}, which is not followed: the token would "
+            "go there.",
+            code="foreign_redirect",
+            hint="If that is the server's real address, make it the source's base URL.",
+            context={"origin": origin, "target": origin_of(target)},
+        )
+    return target
 
 
 def _system_cause(exc: BaseException) -> OSError | None:

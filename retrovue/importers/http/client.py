@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import httpx
+from msgspec.structs import replace
 
 from retrovue.core.errors import RequestError, RetrovueError, SourceError, SourceUnreachable
 from retrovue.core.extras import needing
@@ -18,12 +19,15 @@ from retrovue.core.model import Secret
 from retrovue.importers.http.answers import (
     Answer,
     BodyReader,
+    IsKnown,
     TruncatedAnswer,
     header_number,
     map_error,
     origin_of,
     parse_base_url,
+    redirected,
     seconds_of,
+    unknown,
     without_echoes,
 )
 from retrovue.importers.http.connections import Connections, NotConnected, Proof
@@ -118,22 +122,30 @@ class HttpClient:
         self._http = None
 
     async def get(
-        self, path: str, params: Mapping[str, str] | None = None, *, with_token: bool = True, most: int | None = None
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        with_token: bool = True,
+        most: int | None = None,
+        is_known: IsKnown = unknown,
     ) -> Answer:
-        """Get a path below the base URL, with retries.
+        """Get a path below the base URL, with retries. The token is removed from the answer if the server repeats it.
 
-        ``most`` is the most bytes of the answer, if fewer than the policy allows. Raises SourceUnreachable,
+        ``most`` is the most bytes of the answer, if fewer than the policy allows. An answer that ``is_known`` is
+        returned as it came, and has to be ``cleaned`` before it is read after all. Raises SourceUnreachable,
         SourceRefused, MalformedAnswer (including AnswerTooLarge), Refusal (another 4xx) or SourceError (redirect to
         another server). May be cancelled at any time.
         """
-        return await self._request("GET", path, params or {}, with_token=with_token, most=most)
+        answer = await self._request("GET", path, params or {}, with_token=with_token, most=most)
+        return answer if is_known(answer.body) else self.cleaned(answer)
 
     async def post(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """Post to a path, without token and body. The request may be repeated.
 
         Raises what ``get`` raises.
         """
-        return await self._request("POST", path, params or {}, with_token=False)
+        return self.cleaned(await self._request("POST", path, params or {}, with_token=False))
 
     async def _request(
         self, method: str, path: str, params: Mapping[str, str], *, with_token: bool, most: int | None = None
@@ -213,7 +225,7 @@ class HttpClient:
             if not self._connections.only_grow():
                 asked = anyio.current_time()
                 # This opens a connection, which is then free for the request with the token.
-                proof.check(await self._send("GET", proof.path, {}, with_token=False, cap=cap))
+                proof.check(self.cleaned(await self._send("GET", proof.path, {}, with_token=False, cap=cap)))
                 self._connections.prove(asked)
         try:
             return await send(connect=False)
@@ -232,7 +244,7 @@ class HttpClient:
             async with self._response(method, url, headers, connect=connect, target=target) as response:
                 began = anyio.current_time() - asked
                 if response.has_redirect_location:
-                    url = self._redirected(self._url(path, params) if target else url, response)
+                    url = redirected(self._url(path, params) if target else url, response, self.origin)
                     target = None
                     continue
                 if response.status_code not in {200, 201}:
@@ -361,27 +373,17 @@ class HttpClient:
                 self._connections.proven = None
                 raise
 
-    def _redirected(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
-        target = url.join(response.headers.get("Location", ""))
-        if origin_of(target) != self.origin:
-            # The header with the token would be sent as well: httpx removes only Authorization.
-            raise SourceError(
-                f"The server at {self.origin} redirects to {origin_of(target)}, which is not followed: the token would "
-                "go there.",
-                code="foreign_redirect",
-                hint="If that is the server's real address, make it the source's base URL.",
-                context={"origin": self.origin, "target": origin_of(target)},
-            )
-        return target
-
     async def _body(self, response: httpx.Response, cap: int) -> bytes | bytearray:
         encoding = response.headers.get("Content-Encoding", "")
         reader = BodyReader(encoding, self.dialect, cap=cap, origin=self.origin)
         async for chunk in response.aiter_raw():
             reader.feed(chunk)
-        body = reader.finish(header_number(response, "Content-Length"))
-        # A token that a server repeats would be stored as a title, and shown.
-        return without_echoes(body, self._token.forms() if self._token else ())
+        return reader.finish(header_number(response, "Content-Length"))
+
+    def cleaned(self, answer: Answer) -> Answer:
+        """Remove the token from an answer: one that a server repeats would be stored as a title, and shown."""
+        body = without_echoes(answer.body, self._token.forms() if self._token else ())
+        return answer if body is answer.body else replace(answer, body=body)
 
     def _tls(self) -> ssl.SSLContext | bool:
         # Without https there is no TLS, because redirects to other origins are refused: the certificates aren't read.

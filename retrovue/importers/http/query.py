@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic
 
-from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.answers import Answer, IsKnown, unknown
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.listing import KeySet, KeyT, ListingFormat, OutlineT, RowT
 
@@ -24,10 +24,11 @@ class Query(ABC, Generic[RowT, OutlineT, KeyT]):
     """The variant of the request, if there are several. It has to be the same for all windows."""
 
     @abstractmethod
-    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None, is_known: IsKnown = unknown) -> Answer:
         """Request ``size`` rows from row ``start``, in an answer of at most ``most`` bytes.
 
-        Raises CollectionGone if the library doesn't exist any more, and AnswerTooLarge.
+        ``is_known`` is as for `HttpClient.get`. Raises CollectionGone if the library doesn't exist any more, and
+        AnswerTooLarge.
         """
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """Read one listing: some pages ahead, as undecoded bytes, and proven to be complete."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple
 
 import anyio
@@ -63,7 +64,7 @@ class _Request(Struct, eq=False):
     work: Work | None = None
     """Has the body of the answer if a second process decodes it."""
     text: bytes | None = None
-    """The hash of the text of its rows, if it was looked for among those of known pages."""
+    """The hash of the text of its rows as they came, if it is that of a known page. The answer isn't cleaned then."""
 
 
 class _Arrived(NamedTuple):
@@ -168,7 +169,10 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         self, window: Window[RowT, OutlineT, KeyT], *, taken: bool = True
     ) -> Listing[RowT | BadRow, KeyT]:
         """Decode in full a window of which only the outline was decoded; without ``taken`` it has its rows."""
-        listing = self._decode(window.body, window.shared if taken else None)
+        body = window.body
+        if isinstance(window.listing, RecognisedListing):
+            body = self.query.client.cleaned(Answer(body, None, None)).body
+        listing = self._decode(body, window.shared if taken else None)
         listing.without(window.shared)
         return listing
 
@@ -216,6 +220,8 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             answer = replace(answer, body=work.body) if work.body else await self._get(plan[0], size)
         if shared is not None and (recognised := self._recognised(answer.body, text, shared)) is not None:
             return recognised, answer
+        if text is not None:
+            answer = self.query.client.cleaned(answer)
         await self._take_turn_for(answer)
         # A large answer isn't kept for a second decoding.
         if self._outliner is not None and not self._has_turn:
@@ -233,6 +239,13 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         digest = self._outliner.text_digest(body) if text is None else text
         rows = self._recall.rows_of(digest)
         return None if rows is None else self._outliner.recognise(body, PageText(digest, rows), shared)
+
+    def _is_known(self, request: _Request, body: bytes | bytearray) -> bool:
+        """Return whether an answer has the text of a known page, and take note of it."""
+        if self._recall is not None and self._outliner is not None:
+            text = self._outliner.text_digest(body)
+            request.text = text if self._recall.may_know(text) else None
+        return request.text is not None
 
     def _may_know(self, text: bytes) -> bool:
         return self._recall is not None and self._recall.may_know(text)
@@ -332,7 +345,9 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         read_ahead()
         with request.scope:
             try:
-                answer = await self.query.get(request.start, request.size, most=LARGE_ANSWER)
+                answer = await self.query.get(
+                    request.start, request.size, most=LARGE_ANSWER, is_known=partial(self._is_known, request)
+                )
             except Exception as exc:  # noqa: BLE001 - raised where the page is awaited, not as an error of the group
                 request.error = exc
             else:
@@ -347,9 +362,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
 
     def _decode_ahead(self, request: _Request, answer: Answer) -> Answer:
         """Pass an answer to the second process if there is one; return what is left of it."""
-        if self._recall is not None and self._outliner is not None:
-            request.text = self._outliner.text_digest(answer.body)
-        if self._ahead is None or (request.text and self._may_know(request.text)) or has_many_objects(answer.body):
+        if self._ahead is None or request.text is not None or has_many_objects(answer.body):
             return answer
         request.work = self._ahead.take(answer.body, self._proof.overlap_at(request.start))
         return answer if request.work is None else replace(answer, body=b"")

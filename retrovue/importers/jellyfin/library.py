@@ -10,7 +10,7 @@ from retrovue.core.answers import DiscoveredCollection, SourceState
 from retrovue.core.errors import CollectionGone
 from retrovue.core.pages import Page
 from retrovue.importers import titles
-from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.answers import Answer, IsKnown, unknown
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
@@ -102,7 +102,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
         self._fields = fields
         self._gone = gone
 
-    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None, is_known: IsKnown = unknown) -> Answer:
         """Ask for a window."""
         window = {
             "Fields": self._fields,
@@ -110,7 +110,7 @@ class ItemsQuery(Query[Row, OutlineRow, bytes]):
             "Limit": str(size),
         }
         try:
-            return await self.client.get("/Items", {**self._params, **window}, most=most)
+            return await self.client.get("/Items", {**self._params, **window}, most=most, is_known=is_known)
         except Refusal as exc:
             if exc.status != 404:
                 raise

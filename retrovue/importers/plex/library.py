@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from retrovue.core.errors import CollectionGone
 from retrovue.core.pages import Page
-from retrovue.importers.http.answers import Answer
+from retrovue.importers.http.answers import Answer, IsKnown, unknown
 from retrovue.importers.http.client import HttpClient
 from retrovue.importers.http.drafts import Show
 from retrovue.importers.http.library import HttpLibrary
@@ -59,7 +59,7 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
         self._ways = [(fields, sort, size) for fields in (LEAN, {}) for sort in SORTS for size in sizes]
         self.way = 0
 
-    async def get(self, start: int, size: int, *, most: int | None = None) -> Answer:
+    async def get(self, start: int, size: int, *, most: int | None = None, is_known: IsKnown = unknown) -> Answer:
         """Ask for a window in the best way that the server accepts."""
         while True:
             fields, sort, cap = self._ways[self.way]
@@ -71,7 +71,9 @@ class SectionQuery(Query[Row, OutlineRow, int | str]):
                 "X-Plex-Container-Size": str(min(size, cap)),
             }
             try:
-                return await self.client.get(f"/library/sections/{self._section}/all", params, most=most)
+                return await self.client.get(
+                    f"/library/sections/{self._section}/all", params, most=most, is_known=is_known
+                )
             except Refusal as exc:
                 if exc.status == 404:
                     raise self._gone() from exc

@@ -1,12 +1,12 @@
 """What is left out of listings, and what of a known library is decoded: what items are recognised by, and a stamp."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from msgspec.structs import replace
 
-from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, Page
+from retrovue.core.model import Collection, Secret
+from retrovue.core.pages import Outline, Page, PageText
 from retrovue.core.runs import FULL
 from retrovue.importers.plex.importer import PlexImporter
 from retrovue.importers.plex.library import LEAN
@@ -177,3 +177,36 @@ async def test_an_odd_key_gives_no_stamp(key: str | None) -> None:
     async with plex(library) as (_, importer):
         (draft,) = (await read_all(importer, collection())).drafts
     assert draft.parts[0].stamp is None
+
+
+class Known:
+    """A recall that knows these texts; ``tells`` whether it finds what is kept of their rows."""
+
+    def __init__(self, texts: Sequence[PageText], *, tells: bool) -> None:
+        self._rows = {text.digest: text.rows for text in texts}
+        self._tells = tells
+
+    def may_know(self, digest: bytes) -> bool:
+        return digest in self._rows
+
+    def rows_of(self, digest: bytes) -> bytes | None:
+        return self._rows.get(digest) if self._tells else None
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_the_token_is_removed_from_a_page_that_is_decoded_although_its_text_is_known(tells: bool) -> None:
+    later = "a-token-of-later"
+    library = films()
+    for number in range(1, 31):
+        library.edit(number, title=f"Film {later}")
+    async with plex(library, config={"page_size": 10}) as (simulated, importer):
+        texts = [step.text for step in await steps(importer) if step.text is not None]
+        machine = simulated.machine_identifier
+    again = SimulatedPlex([library], token=later, machine_identifier=machine)
+    async with again.serve() as url, PlexImporter({"base_url": url, "page_size": 10}, {"token": Secret(later)}) as own:
+        async with own.enumerate_recalling(KNOWN, FULL, Known(texts, tells=tells)) as pages:
+            found = [step async for step in pages if isinstance(step, Outline)]
+        # What is read after the first window has been requested ahead, and is as it came.
+        assert [step.recognised for step in found] == [tells] * len(texts)
+        titles = {draft.title for step in found for draft in (await step.read()).drafts}
+    assert titles == {"Film ..."}
