@@ -303,7 +303,7 @@ async def test_a_second_process_is_started_for_pages_that_have_to_be_decoded_alo
     films: tuple[PlexSource, Synced], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Decoding, "rows_worth", 1)
-    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+    monkeypatch.setattr(decoding, "cores", lambda: 2)
     started: list[int] = []
     begin = Decoding._start_process
 
