@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import anyio
 import asyncpg
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from retrovue.core.errors import StoreError
 from retrovue.core.logs import logger
@@ -45,6 +44,8 @@ _OWN_SESSION = (
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
     "SET tcp_user_timeout = 60000"
 )
+_NOT_YET = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+"""The errors of a server that starts, or has no free connection now."""
 _NOT_PREPARED = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 """The errors of a statement that was prepared in another session."""
 
@@ -133,14 +134,30 @@ class Connector:
         return len(answered)
 
     async def _retry(self, *arguments: Any, **options: Any) -> Any:
+        failed: Exception | None = None
+        try:
+            return await self._connect(*arguments, **options)
+        except _NOT_YET as exc:
+            failed = exc
+
+        async def connect_or_fail() -> Any:
+            nonlocal failed
+            if failed is None:
+                return await self._connect(*arguments, **options)
+            error, failed = failed, None
+            raise error
+
+        # It takes a twentieth of a command's start to be imported, and hardly any connection fails.
+        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential  # noqa: PLC0415
+
         again = AsyncRetrying(
-            retry=retry_if_exception_type((asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)),
+            retry=retry_if_exception_type(_NOT_YET),
             stop=stop_after_delay(self._patience),
             wait=wait_random_exponential(multiplier=0.05, max=1.0),
             sleep=anyio.sleep,
             reraise=True,
         )
-        return await again(self._connect, *arguments, **options)
+        return await again(connect_or_fail)
 
     async def _prepare(self, connection: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         _require_version(connection)

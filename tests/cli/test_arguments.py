@@ -241,7 +241,7 @@ class TestHelp:
         probe = (
             "import sys, os; from retrovue.cli import entry\n"
             "def leave(status):\n"
-            "    heavy = {'sqlalchemy', 'alembic'} & set(sys.modules)\n"
+            "    heavy = {'sqlalchemy', 'alembic', 'tenacity'} & set(sys.modules)\n"
             "    sys.stderr.write(f'{status} {sorted(heavy)}'); sys.stdout.flush(); sys.stderr.flush(); os._exit(0)\n"
             "entry.leave = leave; entry.main()\n"
         )

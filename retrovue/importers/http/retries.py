@@ -2,19 +2,22 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from retrovue.importers.http.answers import Answer
 from retrovue.importers.http.refusals import Transient
 from retrovue.importers.http.settings import HttpPolicy
 
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
 
 async def answered(attempt: Callable[[], Awaitable[Answer]], policy: HttpPolicy) -> Answer:
     """Return the answer of the first attempt that gets one. Raises Transient when the policy allows no other attempt.
 
-    tenacity is used from the first failure on: it takes as long as the rest of our client.
+    tenacity is imported and used from the first failure on: it takes as long as the rest of our client.
     """
     try:
         return await attempt()
@@ -28,6 +31,8 @@ async def answered(attempt: Callable[[], Awaitable[Answer]], policy: HttpPolicy)
         error, failed = failed, None
         raise error
 
+    from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt  # noqa: PLC0415 - rarely needed
+
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Transient),
         stop=stop_after_attempt(policy.attempts),
@@ -38,8 +43,10 @@ async def answered(attempt: Callable[[], Awaitable[Answer]], policy: HttpPolicy)
     return await retrying(attempt_or_failure)
 
 
-def wait_s(policy: HttpPolicy, state: RetryCallState) -> float:
+def wait_s(policy: HttpPolicy, state: "RetryCallState") -> float:
     """Return the seconds before the next attempt: random ones, or as many as the server has asked for."""
+    from tenacity import wait_random_exponential  # noqa: PLC0415 - rarely needed
+
     backoff = float(wait_random_exponential(multiplier=policy.base_wait_s, max=policy.max_wait_s)(state))
     failed = state.outcome.exception() if state.outcome else None
     asked = failed.retry_after if isinstance(failed, Transient) else None
