@@ -1,0 +1,29 @@
+"""Summarizes pages for a dry-run. The importer calls it where it makes its pages."""
+
+from typing import Any
+
+from retrovue.core.model import Collection
+from retrovue.core.pages import Page
+from retrovue.core.paths import UnmappedPath
+from retrovue.ingest.mapping import DraftMapper
+from retrovue.store.summaries import summarize
+
+
+class Summarizer:
+    """Makes the summaries of one collection's pages. It can be pickled."""
+
+    def __init__(self, collection: Collection, local: bool) -> None:
+        """``local``: as for `DraftMapper`."""
+        self._made_of = collection, local
+        self._mapper = DraftMapper(collection, local=local)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the mapper."""
+        return Summarizer, self._made_of
+
+    def __call__(self, page: Page) -> bytes | None:
+        """Return the summary of a page; None if one of its drafts would be rejected."""
+        try:
+            return summarize(page.drafts, self._mapper.local_paths)
+        except UnmappedPath:
+            return None
