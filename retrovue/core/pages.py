@@ -210,3 +210,13 @@ class Page(msgspec.Struct, gc=False):
     """How the importer recognises the page in a later run; None if it can't. Only importers that come with RetroVue may
     give it.
     """
+    summary: bytes | None = None
+    """What a `Summarize` has made of its drafts, which are then left out; None without one, or if it made none. Only
+    importers that come with RetroVue may give it.
+    """
+
+
+Summarize = Callable[[Page], bytes | None]
+"""Makes the summary of the drafts of a page. It is called where the page is made, maybe in another process, and can be
+pickled.
+"""

@@ -55,6 +55,8 @@ class AnswerChecks:
             if type(draft) is not AssetDraft:
                 self.expect(AssetDraft, draft)
         self._check_stamp(page.stamp)
+        if not self._ours:
+            page.summary = None
         if not self._drafts_are_checked:
             self._check_rejections(page.rejected)
             drafts, page.drafts = page.drafts, []

@@ -20,7 +20,7 @@ from retrovue.core.answers import (
     SourceState,
 )
 from retrovue.core.model import Collection, ConfigField, Secret
-from retrovue.core.pages import Outline, Page, Recall
+from retrovue.core.pages import Outline, Page, Recall, Summarize
 from retrovue.core.runs import Scope
 from retrovue.plugins.base import BasePlugin, PluginInterface, method_problems
 
@@ -181,6 +181,18 @@ class RecallsPages(Protocol):
 
         Of a page that ``recall`` knows it yields an outline that is ``recognised``.
         """
+        ...
+
+
+@runtime_checkable
+class SummarizesPages(Protocol):
+    """An optional interface of importers that come with RetroVue: yield summaries in place of drafts."""
+
+    @abstractmethod
+    def enumerate_summaries(
+        self, collection: Collection, scope: Scope, summarize: Summarize
+    ) -> AbstractAsyncContextManager[AsyncIterator[Page | Outline]]:
+        """Open an enumeration like ``enumerate``, whose pages may have a summary instead of drafts: `Page.summary`."""
         ...
 
 

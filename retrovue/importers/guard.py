@@ -12,20 +12,8 @@ from typing import ClassVar, Self, TypeVar
 
 import msgspec.structs
 
-from retrovue.core.answers import (
-    ChangeState,
-    DiscoveredCollection,
-    Ingestibility,
-    Since,
-    SourceIdentity,
-    SourceState,
-)
-from retrovue.core.bounds import (
-    LONGEST_IDENTIFIER,
-    LONGEST_PATH,
-    LONGEST_TEXT,
-    MOST_LIBRARIES,
-)
+from retrovue.core.answers import ChangeState, DiscoveredCollection, Ingestibility, Since, SourceIdentity, SourceState
+from retrovue.core.bounds import LONGEST_IDENTIFIER, LONGEST_PATH, LONGEST_TEXT, MOST_LIBRARIES
 from retrovue.core.errors import (
     ChangesUnknown,
     ImporterFailed,
@@ -35,7 +23,7 @@ from retrovue.core.errors import (
     WrongIdentity,
 )
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, OutlineItems, Page, Recall
+from retrovue.core.pages import Outline, OutlineItems, Page, Recall, Summarize
 from retrovue.core.runs import Scope
 from retrovue.core.text import is_storable, quoted, storable
 from retrovue.core.version import version_of
@@ -47,6 +35,7 @@ from retrovue.importers.base import (
     ListsItems,
     RecallsPages,
     ResumesListings,
+    SummarizesPages,
     TellsChanges,
     TellsEvents,
     TellsState,
@@ -241,6 +230,16 @@ class GuardedImporter(PluginHost):
         if bookmarks is not None and isinstance(importer, ResumesListings):
             return self._enumeration(lambda: importer.resume(collection, bookmarks))
         return self._enumeration(lambda: importer.enumerate(collection, scope))
+
+    def enumerate_summaries(
+        self, collection: Collection, scope: Scope, summarize: Summarize
+    ) -> AbstractAsyncContextManager["GuardedPages"]:
+        """Open an enumeration of the collection whose pages have summaries, if the importer makes them."""
+        importer = self._importer
+        # Drafts of other packages' importers are checked before anything is made of them.
+        if self._ours and isinstance(importer, SummarizesPages):
+            return self._enumeration(lambda: importer.enumerate_summaries(collection, scope, summarize))
+        return self.enumerate(collection, scope)
 
     def tells_events(self) -> bool:
         """Whether the importer can listen to its source."""

@@ -39,7 +39,7 @@ class DraftMapper:
         left_out = 0
         for draft in page.drafts:
             try:
-                mapped.append(MappedDraft(draft, self._paths(draft)))
+                mapped.append(MappedDraft(draft, self.local_paths(draft)))
             except UnmappedPath as exc:
                 if exc.code == "disc_folder" and not self._is_new_disc(draft):
                     left_out += 1
@@ -53,7 +53,8 @@ class DraftMapper:
         self._discs |= discs
         return new
 
-    def _paths(self, draft: AssetDraft) -> tuple[str, ...]:
+    def local_paths(self, draft: AssetDraft) -> tuple[str, ...]:
+        """Return the local path of each part of a draft; raises UnmappedPath."""
         if not draft.parts or draft.type not in ASSET_TYPES:
             problem = "it has no part" if not draft.parts else f"its type is {quoted(draft.type)}"
             raise UnmappedPath("bad_draft", f"the importer gave an unusable draft: {problem}")

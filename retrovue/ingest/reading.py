@@ -23,10 +23,13 @@ from retrovue.ingest.files import FileCheck
 from retrovue.ingest.mapping import DraftMapper
 from retrovue.ingest.recalling import PageRecall
 from retrovue.ingest.sink import Sink
+from retrovue.ingest.summarizing import Summarizer
 from retrovue.ingest.tally import Tally
 from retrovue.store.drafts import Fingerprints, ItemKey, KnownText, MappedPage, draft_keys, identity_hash
 from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known_items import ITEM_BYTES
+from retrovue.store.preview import Preview
+from retrovue.store.summaries import Summary, decode_summary
 
 FAR_FEWER = 10
 """A collection that lost fewer items than this since the last ingest gives no warning."""
@@ -91,7 +94,10 @@ class Reader:
             self._recall = PageRecall(self._sink, self._fingerprints, self._looks_for_files)
         recall = self._recall
         enumerate_ = self._importer.enumerate
-        if not await self._read_pages(lambda: enumerate_(collection, scope, bookmarks, recall), bool(bookmarks)):
+        summarize = self._summarizer()
+        if summarize is not None:
+            await self._read_pages(lambda: self._importer.enumerate_summaries(collection, scope, summarize))
+        elif not await self._read_pages(lambda: enumerate_(collection, scope, bookmarks, recall), bool(bookmarks)):
             await self._add(Page([], [], 0, restart=True))
             await self._read_pages(lambda: enumerate_(collection, scope, [], recall))
         await self._end()
@@ -144,6 +150,9 @@ class Reader:
         return not resuming or await self._take_kept()
 
     async def _take(self, page: Page | Outline, pages: GuardedPages) -> None:
+        if isinstance(page, Page) and page.summary is not None:
+            await self._take_summary(page, decode_summary(page.summary))
+            return
         bookmark, total = page.bookmark, page.source_total
         if self._files is not None and self._looks_for_files():
             await self._files.look(listed_files(page))
@@ -156,6 +165,23 @@ class Reader:
             with self._tally.phase("staging"):
                 await self._kept.keep(taken, bookmark)
         self._tell(total)
+
+    def _summarizer(self) -> Summarizer | None:
+        """Return what makes summaries of pages; None if the sink or enrichers need drafts."""
+        if not isinstance(self._sink, Preview) or not self._sink.takes_summaries:
+            return None
+        if self._enrichers.refining or self._marks is not None:
+            return None
+        return Summarizer(self._collection, self._importer.paths_are_local)
+
+    async def _take_summary(self, page: Page, summary: Summary) -> None:
+        if self._files is not None and self._looks_for_files():
+            await self._files.look(summary.listed_files())
+        with self._tally.phase("staging"):
+            self._tally.count_summary(page, summary)
+            if isinstance(self._sink, Preview):
+                self._sink.add_summary(summary, page.rejected)
+        self._tell(page.source_total)
 
     def _looks_for_files(self) -> bool:
         return self._files is not None and self._files.wanted

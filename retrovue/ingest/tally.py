@@ -13,6 +13,7 @@ from retrovue.importers.guard import GuardedPages
 from retrovue.ingest.events import Phase, Progress
 from retrovue.store.kept import KnownPage
 from retrovue.store.known import Comparison
+from retrovue.store.summaries import Summary
 
 
 class Tally:
@@ -52,6 +53,14 @@ class Tally:
             if draft.warnings:
                 self.warned += 1
                 self.warnings.update(draft.warnings)
+        self.warnings.update(page.warnings)
+
+    def count_summary(self, page: Page, summary: Summary) -> None:
+        """Count a page whose drafts are only summarized."""
+        self.source_items += page.source_items
+        self.discovered += summary.drafts + len(page.rejected)
+        self.warned += summary.warned
+        self.warnings.update(summary.warnings)
         self.warnings.update(page.warnings)
 
     def warn(self, code: str, number: int) -> None:

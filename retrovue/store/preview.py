@@ -44,7 +44,8 @@ from retrovue.store.removals import (
 )
 from retrovue.store.session import Store
 from retrovue.store.statements import OWN, Session, text
-from retrovue.store.titles import Titles
+from retrovue.store.summaries import Summary
+from retrovue.store.titles import Titles, packed_titles
 
 _OF_NEW, _OF_ANY = KEY_BYTES, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
@@ -215,7 +216,8 @@ class Preview:
                 for uuid in await comparison.find_changed(session, page.drafts, page.keys):
                     self._changed += UUID(uuid).bytes
         if compared.to_stage:
-            self._titles.keep(self._kept, [page.drafts[other.position].draft for other in compared.to_stage])
+            drafts = [page.drafts[other.position].draft for other in compared.to_stage]
+            self._titles.keep(self._kept, packed_titles(drafts))
         for other in compared.to_stage:
             difference = differences.get(other.position, ALIKE)
             self._keep(page.keys[other.position], difference)
@@ -252,6 +254,19 @@ class Preview:
         return self.comparison.anything_known
 
     @property
+    def takes_summaries(self) -> bool:
+        """Whether summaries of pages are enough for it: there is no asset to compare drafts with."""
+        return not self.comparison.anything_known
+
+    def add_summary(self, summary: Summary, rejected: Sequence[Rejection]) -> None:
+        """Keep the keys and titles of a page of a collection without assets."""
+        if summary.drafts:
+            self._titles.keep(self._kept, summary.titles)
+        self._keys += summary.keys
+        self._kept += summary.drafts
+        self.comparison.reject(rejected)
+
+    @property
     def _relinks(self) -> bool:
         return self.listed is not None or self.additions is not None
 
@@ -268,7 +283,7 @@ class Preview:
     def _keep_new(self, page: MappedPage) -> None:
         """Keep a page of a collection without assets."""
         if page.keys:
-            self._titles.keep(self._kept, [mapped.draft for mapped in page.drafts])
+            self._titles.keep(self._kept, packed_titles([mapped.draft for mapped in page.drafts]))
         self._keys += b"".join([key.canonical_hash for key in page.keys])
         self._kept += len(page.keys)
         self.comparison.reject(page.rejected)

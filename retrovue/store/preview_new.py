@@ -6,14 +6,18 @@ An ingest of such a collection has the same shortcut (`retrovue.store.creating`)
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import anyio.lowlevel
+
 from retrovue.core.model import Collection
 from retrovue.core.verdicts import CREATED_SHOWN, LISTED
 from retrovue.store.statements import Row, Session, text
 
 KEY_BYTES = 16
 """The bytes of a draft's key: its canonical hash."""
-_MOST_COMPARED = 32_768
-"""The most drafts that are compared here: they take 4 MB. The database compares more."""
+_AT_ONCE = 32_768
+"""How many keys are compared at once: they take 4 MB. As a parameter of a query 250,000 would take three times that."""
+_MOST_PASSES = 16
+"""How often all keys are read to compare so many of them at once. The database compares more than that."""
 
 # In the order of an index, because EXISTS may read the table up to the first asset of the collection.
 _HELD = "(SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1) IS NOT NULL"
@@ -55,7 +59,7 @@ async def plan_new(session: Session, collection: Collection, keys: bytearray) ->
     """
     bind = {"collection": collection.id}
     number = len(keys) // KEY_BYTES
-    if _differ(keys, number):
+    if await _differ(keys, number):
         if (await session.execute(_IS_HELD, bind)).scalar_one():
             return None
         return [NewDraft("created", number, seq) for seq in range(min(number, CREATED_SHOWN))]
@@ -66,9 +70,14 @@ async def plan_new(session: Session, collection: Collection, keys: bytearray) ->
     return [NewDraft(row.verdict, totals[row.verdict], row.seq, row.first_seq) for row in rows]
 
 
-def _differ(keys: bytearray, number: int) -> bool:
+async def _differ(keys: bytearray, number: int) -> bool:
     """Return whether all keys are known to be different. Their first halves are compared."""
-    if number > _MOST_COMPARED:
+    passes = -(-number // _AT_ONCE)
+    if passes > _MOST_PASSES:
         return False
+    different = 0
     with memoryview(keys) as view, view.cast("Q") as halves, halves[::2] as firsts:
-        return len(set(firsts)) == number
+        for rest in range(passes):
+            different += len({half for half in firsts if half % passes == rest})
+            await anyio.lowlevel.checkpoint()
+    return different == number

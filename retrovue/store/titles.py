@@ -16,6 +16,12 @@ _FASTEST = 1
 """The level of compression: titles take a third of their size, in 0.1 µs each."""
 
 
+def packed_titles(drafts: Iterable[AssetDraft]) -> bytes:
+    """Return the titles of the drafts of a page, compressed."""
+    titles = _SEPARATOR.join([label(*_labelled(draft)).replace(_SEPARATOR, "") for draft in drafts])
+    return zlib.compress(titles.encode("utf-8", "replace"), _FASTEST)
+
+
 class Titles:
     """The titles of drafts by their numbers, compressed a page at a time."""
 
@@ -26,10 +32,9 @@ class Titles:
         self._unpacked: tuple[int, list[str]] = -1, []
         """The page that was asked for last, and its titles."""
 
-    def keep(self, first: int, drafts: Iterable[AssetDraft]) -> None:
+    def keep(self, first: int, packed: bytes) -> None:
         """Keep the titles of a page with at least one draft; ``first`` is the number of its first one."""
-        titles = _SEPARATOR.join([label(*_labelled(draft)).replace(_SEPARATOR, "") for draft in drafts])
-        self._pages.append(zlib.compress(titles.encode("utf-8", "replace"), _FASTEST))
+        self._pages.append(packed)
         self._first.append(first)
 
     def of(self, number: int) -> str:

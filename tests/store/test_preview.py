@@ -29,7 +29,7 @@ def _told(outcome: Ingested) -> Sequence[object]:
     )
 
 
-@pytest.mark.parametrize("compared_here", [100_000, 0], ids=["here", "by the database"])
+@pytest.mark.parametrize(("at_once", "passes"), [(100_000, 1), (20, 16), (20, 0)], ids=["here", "passes", "database"])
 @pytest.mark.parametrize(
     ("listing", "created", "duplicates"),
     [
@@ -45,12 +45,14 @@ def _told(outcome: Ingested) -> Sequence[object]:
 async def test_it_tells_what_an_ingest_does(
     library: Library,
     monkeypatch: pytest.MonkeyPatch,
-    compared_here: int,
+    at_once: int,
+    passes: int,
     listing: list[AssetDraft],
     created: int,
     duplicates: int,
 ) -> None:
-    monkeypatch.setattr(preview_new, "_MOST_COMPARED", compared_here)
+    monkeypatch.setattr(preview_new, "_AT_ONCE", at_once)
+    monkeypatch.setattr(preview_new, "_MOST_PASSES", passes)
     pages = [page(*listing[at : at + 50]) for at in range(0, len(listing), 50)]
     plans: list[str] = []
     with statements(lambda statement, _: plans.append(statement) if "RECURSIVE" in statement else None):

@@ -5,7 +5,7 @@ from typing import Any, Generic
 
 from msgspec import MsgspecError, Raw, Struct, msgpack
 
-from retrovue.core.pages import AssetDraft, Page, PageText, Rejection
+from retrovue.core.pages import AssetDraft, Page, PageText, Rejection, Summarize
 from retrovue.importers.http.drafts import DraftMaker, PageTaker
 from retrovue.importers.http.listing import (
     LARGE_ANSWER,
@@ -42,14 +42,21 @@ _rows_decoder = msgpack.Decoder(_KnownRows)
 class PageDecoder(Generic[RowT, OutlineT, KeyT]):
     """Decodes the answers of the listing of one library. It can be pickled."""
 
-    def __init__(self, form: ListingFormat[RowT, OutlineT, KeyT], make: DraftMaker[RowT, OutlineT, KeyT]) -> None:
+    def __init__(
+        self,
+        form: ListingFormat[RowT, OutlineT, KeyT],
+        make: DraftMaker[RowT, OutlineT, KeyT],
+        summarize: Summarize | None = None,
+    ) -> None:
+        """With ``summarize`` pages have summaries in place of drafts, where it makes them."""
         self.form = form
         self.make = make
+        self.summarize = summarize
         self.stamps = PageStamps(make.shows, make.uri)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the decoders of msgspec, which can't be pickled."""
-        return PageDecoder, (self.form, self.make)
+        return PageDecoder, (self.form, self.make, self.summarize)
 
     def decode(self, body: bytes | bytearray, shared: int | None) -> Listing[RowT | BadRow, KeyT]:
         """Decode an answer with its digest; raises MalformedAnswer.
@@ -68,7 +75,11 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         taker = PageTaker(self.make, shared)
         listing: Listing[RowT | BadRow, KeyT] | None = self.form.decode_usual(body, taker)
         if listing is not None:
-            self._mark(listing, body, taker.show_keys, shared, taker.page.rejected)
+            summary = None if self.summarize is None else self.summarize(taker.page)
+            if summary is None:
+                self._mark(listing, body, taker.show_keys, shared, taker.page.rejected)
+            else:
+                taker.page.summary, taker.page.drafts = summary, []
         return listing
 
     def decode_outline(self, body: bytes | bytearray, shared: int) -> OutlineListing[OutlineT, KeyT] | None:
@@ -144,6 +155,7 @@ class _Packed(Struct, array_like=True, gc=False):
     """A list of drafts; nil in MessagePack for an outline."""
     rejected: list[Rejection] = []
     source_items: int = 0
+    summary: bytes | None = None
     outline: OutlineRows | None = None
     show_keys: list[Any] | None = None
 
@@ -176,6 +188,7 @@ def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: i
             if len(drafts) > LARGE_ANSWER:
                 return b""
         packed.drafts, packed.rejected, packed.source_items = Raw(drafts), page.rejected, page.source_items
+        packed.summary = page.summary
     encoded = _encoder.encode(packed)
     return encoded if len(encoded) <= LARGE_ANSWER else b""
 
@@ -186,5 +199,6 @@ def unpack(packed: bytes) -> Listing[Any, Any]:
     numbers = found.size, found.total, found.offset, found.digest, found.text
     if found.outline is not None:
         return OutlineListing(found.keys, [], *numbers, content=found.outline, show_keys=found.show_keys)
-    page = Page(_drafts_decoder.decode(found.drafts), found.rejected, found.source_items)
+    drafts = _drafts_decoder.decode(found.drafts)
+    page = Page(drafts, found.rejected, found.source_items, summary=found.summary)
     return Listing(found.keys, [], *numbers, page)

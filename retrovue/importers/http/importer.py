@@ -22,7 +22,7 @@ from retrovue.core.answers import (
 )
 from retrovue.core.errors import WrongIdentity
 from retrovue.core.model import Collection, ConfigField, Secret
-from retrovue.core.pages import Outline, Page, Recall
+from retrovue.core.pages import Outline, Page, Recall, Summarize
 from retrovue.core.runs import FULL, Scope
 from retrovue.core.text import quoted
 from retrovue.importers.base import BaseImporter
@@ -202,6 +202,18 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         ):
             yield pages
 
+    @asynccontextmanager
+    async def enumerate_summaries(
+        self, collection: Collection, scope: Scope, summarize: Summarize
+    ) -> AsyncIterator[AsyncIterator[Page | Outline]]:
+        """Open an enumeration like ``enumerate``, whose pages may have a summary instead of drafts."""
+
+        def pages(tasks: TaskGroup) -> AsyncGenerator[Page | Outline, None]:
+            return self._library(collection, scope, tasks, summarize=summarize).pages()
+
+        async with ReadingAhead(pages) as summaries:
+            yield summaries
+
     async def change_state(self, collection: Collection) -> ChangeState:
         """Return whether the server is scanning the library now; False if the server doesn't tell."""
         state = await self._states.get()
@@ -299,6 +311,7 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
         tasks: TaskGroup | None,
         go_on: Sequence[bytes] | None = None,
         recall: Recall | None = None,
+        summarize: Summarize | None = None,
     ) -> HttpLibrary[Any, Any, Any]:
         return self.library(
             self._client,
@@ -313,4 +326,5 @@ class HttpImporter(BaseImporter, Generic[LibrariesT]):
             tasks=tasks,
             go_on=go_on,
             recall=recall,
+            summarize=summarize,
         )

@@ -14,7 +14,7 @@ from retrovue.core.answers import ChangeState, SourceState
 from retrovue.core.errors import IncompleteEnumeration, RequestError, ScopeNotFound, SourceUnreachable
 from retrovue.core.logs import logger
 from retrovue.core.model import Collection
-from retrovue.core.pages import Outline, OutlineItems, Page, Recall
+from retrovue.core.pages import Outline, OutlineItems, Page, Recall, Summarize
 from retrovue.core.runs import Scope
 from retrovue.core.text import quoted
 from retrovue.importers import titles
@@ -71,11 +71,13 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         tasks: TaskGroup | None = None,
         go_on: Sequence[bytes] | None = None,
         recall: Recall | None = None,
+        summarize: Summarize | None = None,
     ) -> None:
         """``tasks`` takes the requests that read ahead; without it nothing is read ahead.
 
         If ``go_on`` isn't None, the pages have bookmarks. It has the bookmarks of the pages that an earlier run has
         read. ``recall`` finds known pages; without it none are recognised by their text.
+        read. Pages of a listing have summaries in place of drafts where ``summarize`` makes them.
         """
         self.client = client
         self.collection = collection
@@ -88,6 +90,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         self._tasks = tasks
         self._recall = recall
         self.fetch_state = fetch_state
+        self._summarize = summarize
         self._has_bookmarks = go_on is not None
         self._read_before = bookmarks.decode(go_on or ())
 
@@ -225,9 +228,9 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         )
 
     def _items_reader(self, query: Query[RowT, OutlineT, KeyT]) -> ListingReader[RowT, OutlineT, KeyT]:
-        self._decoder = PageDecoder(query.form, self.make)
+        self._decoder = PageDecoder(query.form, self.make, self._summarize)
         # A collection with assets changes little, so most of its pages contain nothing new.
-        outline = self.collection.assets_count > 0
+        outline = self.collection.assets_count > 0 and self._summarize is None
         ahead = DecodingAhead(self._decoding, self._decoder, outline=outline)
         recall = self._recall if outline else None
         return self.reader(query, decoder=self._decoder, outline=outline, ahead=ahead, recall=recall)

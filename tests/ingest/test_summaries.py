@@ -1,0 +1,152 @@
+"""The dry-run of a collection without assets reads summaries of pages, and tells the same as from their drafts."""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from retrovue import IngestOptions, PathMapping, Secret, add_source, discover, ingest_source, update_collection
+from retrovue.core.pages import AssetDraft, Page
+from retrovue.core.results import CollectionOutcome, Durations, Failed, Ingested
+from retrovue.core.runs import FULL
+from retrovue.importers.answers import AnswerChecks
+from retrovue.ingest.reading import Reader
+from retrovue.ingest.summarizing import Summarizer
+from retrovue.simulator import ListSection, SimulatedPlex, movie
+from retrovue.store.session import Store
+from retrovue.store.summaries import Summary, decode_summary
+from retrovue.store.titles import Titles
+from tests.support.library import draft
+from tests.support.plex import TOKEN, collection, plex, series
+
+pytestmark = pytest.mark.anyio
+PAGE = 10
+ODD: dict[int, dict[str, Any]] = {
+    11: {"originallyAvailableAt": "yesterday", "Guid": [{"id": "imdb://tt1"}, {"id": "imdb://tt2"}]},
+    15: {"originallyAvailableAt": "never"},
+    23: {"file": "/data/movies/Movie 2.mkv", "title": "A copy"},
+    31: {"Media": []},
+    33: {"title": 7},
+    45: {"file": "/elsewhere/Movie 45.mkv"},
+    47: {"file": "/data/movies/Disc/BDMV/STREAM/00001.m2ts"},
+    56: {"file": "/data/movies/Disc/BDMV/STREAM/00002.m2ts"},
+}
+"""Fields of films by their numbers: warnings, a duplicate, rejections, and files that aren't mapped."""
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
+    """The summaries that are taken."""
+    summaries: list[Summary] = []
+    take = Reader._take_summary
+
+    async def spy(self: Reader, page: Page, summary: Summary) -> None:
+        summaries.append(summary)
+        await take(self, page, summary)
+
+    monkeypatch.setattr(Reader, "_take_summary", spy)
+    return summaries
+
+
+async def _dry(store: Store) -> list[CollectionOutcome]:
+    async with ingest_source(store, "Plex", IngestOptions(dry_run=True)) as run:
+        pass
+    return [replace(outcome, durations=Durations()) for outcome in run.summary.outcomes]
+
+
+async def _add(store: Store, url: str, local: Path, *, check_files: bool) -> None:
+    await add_source(store, "plex", "Plex", {"base_url": url}, {"token": Secret(TOKEN)})
+    for known in (await discover(store, "Plex")).collections:
+        mapping = [PathMapping(location, str(local)) for location in known.locations]
+        await update_collection(store, str(known.id), map=mapping, enabled=True, check_files=check_files)
+
+
+def _told(outcome: CollectionOutcome) -> Sequence[object]:
+    assert isinstance(outcome, Ingested)
+    lists = outcome.listed
+    return (
+        outcome.counts,
+        [named.title for named in lists.created],
+        [(named.title, named.detail) for named in lists.duplicates],
+        lists.rejected,
+        lists.warnings,
+    )
+
+
+async def test_it_tells_what_an_ingest_does(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[Summary]
+) -> None:
+    films = [movie(number, **ODD.get(number, {})) for number in range(1, 61)]
+    shows = ListSection("2", "TV", "show", series(1000, "A Show", year=2001), locations=["/data/tv"])
+    sections = [ListSection("1", "Movies", rows=films, locations=["/data/movies"]), shows]
+    async with SimulatedPlex(sections, token=TOKEN, max_page_size=PAGE).serve() as url:
+        await _add(store, url, tmp_path, check_files=False)
+        told = await _dry(store)
+        # Four pages have drafts: one row is malformed, and of the others a file isn't mapped.
+        assert sorted(summary.drafts for summary in taken) == [6, 9, 9, 10]
+        monkeypatch.setattr(Reader, "_summarizer", lambda _: None)
+        number = len(taken)
+        assert await _dry(store) == told
+        assert len(taken) == number
+        async with ingest_source(store, "Plex") as run:
+            pass
+    assert [_told(outcome) for outcome in told] == [_told(outcome) for outcome in run.summary.outcomes]
+    assert [run.summary.total(count) for count in ("duplicates", "rejected", "warnings")] == [1, 3, 3]
+
+
+async def test_missing_files_are_noticed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: list[Summary]
+) -> None:
+    section = ListSection("1", "Movies", rows=[movie(number) for number in range(1, 100)], locations=["/data/movies"])
+    async with SimulatedPlex([section], token=TOKEN, max_page_size=PAGE).serve() as url:
+        (tmp_path / "another.mkv").touch()
+        await _add(store, url, tmp_path, check_files=True)
+        (failed,) = await _dry(store)
+        assert isinstance(failed, Failed)
+        assert failed.code == "files_not_found"
+        assert taken
+        monkeypatch.setattr(Reader, "_summarizer", lambda _: None)
+        assert await _dry(store) == [failed]
+
+
+async def test_an_importer_has_no_outlines_then() -> None:
+    """Their pages would be read later, by who expects drafts."""
+    section = ListSection("1", "Movies", rows=[movie(number) for number in range(1, 30)])
+    known = replace(collection(), assets_count=1)
+    async with (
+        plex(section, config={"page_size": PAGE}) as (_, importer),
+        importer.enumerate_summaries(known, FULL, Summarizer(known, local=True)) as pages,
+    ):
+        listed = [page async for page in pages]
+    assert all(isinstance(page, Page) and page.summary and not page.drafts for page in listed)
+    assert sum(page.source_items for page in listed) == 29
+
+
+class TestSummarizer:
+    def test_what_it_tells(self) -> None:
+        drafts = [draft("a"), draft("b", "1.mkv", "2.mkv"), replace(draft("c"), warnings=("bad_date", "no_title"))]
+        encoded = pickle.loads(pickle.dumps(Summarizer(collection(), local=True)))(Page(drafts, [], 3))
+        summary = decode_summary(encoded)
+        titles = Titles()
+        titles.keep(0, summary.titles)
+        assert [titles.of(number) for number in range(3)] == [item.title for item in drafts]
+        assert summary.listed_files() == [item.parts[0].source_path for item in drafts]
+        assert (summary.drafts, len(summary.keys)) == (3, 3 * 16)
+        assert (summary.warned, summary.warnings) == (1, {"bad_date": 1, "no_title": 1})
+
+    @pytest.mark.parametrize("odd", [draft("disc", "a.iso"), replace(draft("none"), parts=())])
+    def test_a_draft_that_would_be_rejected(self, odd: AssetDraft) -> None:
+        assert Summarizer(collection(), local=True)(Page([draft("a"), odd], [], 2)) is None
+
+    def test_a_page_without_drafts(self) -> None:
+        encoded = Summarizer(collection(), local=True)(Page([], [], 1))
+        assert encoded is not None
+        assert decode_summary(encoded).listed_files() == []
+
+
+def test_another_packages_importer_makes_none() -> None:
+    checks = AnswerChecks("odd", ours=False, drafts_are_checked=True, secrets=())
+    assert checks.page(Page([draft("a")], [], 1, summary=b"\x90")).summary is None
