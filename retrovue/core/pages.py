@@ -216,7 +216,17 @@ class Page(msgspec.Struct, gc=False):
     """
 
 
-Summarize = Callable[[Page], bytes | None]
-"""Makes the summary of the drafts of a page. It is called where the page is made, maybe in another process, and can be
-pickled.
-"""
+class SummaryMaker(Protocol):
+    """Makes the summary of one page."""
+
+    def take(self, drafts: Sequence[AssetDraft], /) -> bool:
+        """Take the next drafts of the page, which aren't needed afterwards; return False if it can't be summarized."""
+        ...
+
+    def encoded(self, rejected: list[Rejection], /) -> bytes:
+        """Return the summary; adds the drafts that have to be rejected to the rejections of the page."""
+        ...
+
+
+Summarize = Callable[[], SummaryMaker]
+"""Begins the summary of a page. It is called where the page is made, maybe in another process, and can be pickled."""

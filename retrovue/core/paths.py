@@ -35,6 +35,10 @@ _DISC_FOLDER = re.compile(r"[\\/](?:BDMV|VIDEO_TS|HVDVD_TS)(?=[\\/]|$)", re.IGNO
 _DISC_FILE = re.compile(r"[\\/](?:VIDEO_TS|VTS_[0-9]{2}_[0-9])\.(?:VOB|IFO|BUP)$", re.IGNORECASE)
 
 
+DISC_FOLDER = "disc_folder"
+"""The code of a file that is a part of a disc. A disc has one rejection, whatever the number of its files."""
+
+
 class UnmappedPath(ValueError):
     """The path can't be mapped to a local path; the message says why."""
 

@@ -2,7 +2,7 @@
 
 from retrovue.core.model import ASSET_TYPES, Collection, PathMapping
 from retrovue.core.pages import AssetDraft, Page, Rejection
-from retrovue.core.paths import DISC_ENDINGS, PathMapper, UnmappedPath, disc_of
+from retrovue.core.paths import DISC_ENDINGS, DISC_FOLDER, PathMapper, UnmappedPath, disc_of
 from retrovue.core.text import quoted
 from retrovue.store.drafts import MappedDraft
 
@@ -41,7 +41,7 @@ class DraftMapper:
             try:
                 mapped.append(MappedDraft(draft, self.local_paths(draft)))
             except UnmappedPath as exc:
-                if exc.code == "disc_folder" and not self._is_new_disc(draft):
+                if exc.code == DISC_FOLDER and not self._is_new_disc(draft):
                     left_out += 1
                     continue
                 rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
@@ -70,5 +70,5 @@ class DraftMapper:
             raise UnmappedPath("disc_image", f"{quoted(path)} is the image of a disc: only single files are ingested")
         if (disc := disc_of(path)) is not None:
             text = "is a copy of a disc, with menus and several programmes: only single files are ingested"
-            raise UnmappedPath("disc_folder", f"{quoted(disc)} {text}")
+            raise UnmappedPath(DISC_FOLDER, f"{quoted(disc)} {text}")
         return self.to_local(path)

@@ -3,10 +3,8 @@
 from typing import Any
 
 from retrovue.core.model import Collection
-from retrovue.core.pages import Page
-from retrovue.core.paths import UnmappedPath
 from retrovue.ingest.mapping import DraftMapper
-from retrovue.store.summaries import summarize
+from retrovue.store.summaries import PageSummary
 
 
 class Summarizer:
@@ -21,9 +19,6 @@ class Summarizer:
         """Pickle without the mapper."""
         return Summarizer, self._made_of
 
-    def __call__(self, page: Page) -> bytes | None:
-        """Return the summary of a page; None if one of its drafts would be rejected."""
-        try:
-            return summarize(page.drafts, self._mapper.local_paths)
-        except UnmappedPath:
-            return None
+    def __call__(self) -> PageSummary:
+        """Begin the summary of a page."""
+        return PageSummary(self._mapper.local_paths)

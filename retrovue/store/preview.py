@@ -45,7 +45,7 @@ from retrovue.store.removals import (
 from retrovue.store.session import Store
 from retrovue.store.statements import OWN, Session, text
 from retrovue.store.summaries import Summary
-from retrovue.store.titles import Titles, packed_titles
+from retrovue.store.titles import Titles, labels, pack_titles
 
 _OF_NEW, _OF_ANY = KEY_BYTES, 33
 """The bytes of a draft's keys: its canonical hash; and, where the collection has an asset, the source hash and how the
@@ -217,7 +217,7 @@ class Preview:
                     self._changed += UUID(uuid).bytes
         if compared.to_stage:
             drafts = [page.drafts[other.position].draft for other in compared.to_stage]
-            self._titles.keep(self._kept, packed_titles(drafts))
+            self._titles.keep(self._kept, pack_titles(labels(drafts)))
         for other in compared.to_stage:
             difference = differences.get(other.position, ALIKE)
             self._keep(page.keys[other.position], difference)
@@ -283,7 +283,7 @@ class Preview:
     def _keep_new(self, page: MappedPage) -> None:
         """Keep a page of a collection without assets."""
         if page.keys:
-            self._titles.keep(self._kept, packed_titles([mapped.draft for mapped in page.drafts]))
+            self._titles.keep(self._kept, pack_titles(labels(mapped.draft for mapped in page.drafts)))
         self._keys += b"".join([key.canonical_hash for key in page.keys])
         self._kept += len(page.keys)
         self.comparison.reject(page.rejected)

@@ -32,9 +32,9 @@ _LOOK = text(
     ),
     duplicate AS (SELECT * FROM numbered WHERE seq <> first_seq ORDER BY seq LIMIT {LISTED}),
     created AS (SELECT * FROM numbered WHERE seq = first_seq ORDER BY seq LIMIT {CREATED_SHOWN}),
-    total AS (SELECT count(*) FILTER (WHERE seq <> first_seq) AS duplicates, {_HELD} AS held FROM numbered)
-    SELECT 'duplicate' AS verdict, seq, first_seq, duplicates, held FROM duplicate CROSS JOIN total
-    UNION ALL SELECT 'created', seq, NULL, duplicates, held FROM created CROSS JOIN total
+    total AS (SELECT count(*) FILTER (WHERE seq <> first_seq) AS repeats, {_HELD} AS held FROM numbered)
+    SELECT 'duplicate' AS verdict, seq, first_seq, repeats, held FROM duplicate CROSS JOIN total
+    UNION ALL SELECT 'created', seq, NULL, repeats, held FROM created CROSS JOIN total
     """
 )
 
@@ -66,7 +66,7 @@ async def plan_new(session: Session, collection: Collection, keys: bytearray) ->
     rows: Sequence[Row] = (await session.execute(_LOOK, {**bind, "keys": keys})).all()
     if rows[0].held:
         return None
-    totals = {"duplicate": rows[0].duplicates, "created": number - rows[0].duplicates}
+    totals = {"duplicate": rows[0].repeats, "created": number - rows[0].repeats}
     return [NewDraft(row.verdict, totals[row.verdict], row.seq, row.first_seq) for row in rows]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct, msgpack
 
-from retrovue.core.pages import AssetDraft
+from retrovue.core.pages import AssetDraft, Rejection
+from retrovue.core.paths import DISC_FOLDER, UnmappedPath
 from retrovue.store.drafts import canonical_key, identity_hash
-from retrovue.store.titles import packed_titles
+from retrovue.store.titles import labels, pack_titles
 
 _BETWEEN = "\0"
 """Between the paths of files, none of which has it."""
@@ -20,13 +21,13 @@ class Summary(Struct, array_like=True, gc=False):
     """The drafts of a page in short form."""
 
     drafts: int
-    """How many there are."""
+    """How many there are, without those that can't be mapped."""
     keys: bytes
     """The canonical hash of each."""
     titles: bytes
-    """Their titles, as `packed_titles` packs them."""
+    """Their titles, as `pack_titles` packs them."""
     files: str
-    """The first file of each, as the source spells it: see `listed_files`."""
+    """The first file of each, also of those that can't be mapped, as the source spells it: see `listed_files`."""
     warned: int
     """How many have a warning."""
     warnings: dict[str, int]
@@ -34,26 +35,71 @@ class Summary(Struct, array_like=True, gc=False):
 
     def listed_files(self) -> list[str]:
         """Return the first file of each draft, as the source spells it."""
-        return self.files.split(_BETWEEN) if self.drafts else []
+        return self.files.split(_BETWEEN) if self.files else []
 
 
 _encoder = msgpack.Encoder()
 _decoder = msgpack.Decoder(Summary)
 
 
-def summarize(drafts: Sequence[AssetDraft], to_local: Callable[[AssetDraft], tuple[str, ...]]) -> bytes:
-    """Make the encoded summary of drafts; ``to_local`` returns the local paths of one, and its errors are passed on."""
-    warned = [draft.warnings for draft in drafts if draft.warnings]
-    return _encoder.encode(
-        Summary(
-            len(drafts),
-            b"".join([identity_hash(canonical_key(to_local(draft))) for draft in drafts]),
-            packed_titles(drafts),
-            _BETWEEN.join([draft.parts[0].source_path for draft in drafts]),
-            len(warned),
-            dict(Counter(code for codes in warned for code in codes)),
-        )
-    )
+class PageSummary:
+    """Makes the summary of one page: call `take()` for its drafts, some at a time, then `encoded()`."""
+
+    def __init__(self, to_local: Callable[[AssetDraft], tuple[str, ...]]) -> None:
+        """``to_local`` returns the local path of each part of a draft, or raises UnmappedPath."""
+        self._to_local = to_local
+        self._drafts = 0
+        self._keys = bytearray()
+        self._titles: list[str] = []
+        self._files: list[str] = []
+        self._warned = 0
+        self._warnings = Counter[str]()
+        self._rejected: list[Rejection] = []
+
+    def take(self, drafts: Sequence[AssetDraft]) -> bool:
+        """Take the next drafts, which aren't needed afterwards; return False if there can't be a summary."""
+        usable: Sequence[AssetDraft] = drafts
+        to_local = self._to_local
+        try:
+            keys = [identity_hash(canonical_key(to_local(draft))) for draft in drafts]
+        except UnmappedPath:
+            mapped = self._mapped(drafts)
+            if mapped is None:
+                return False
+            usable, keys = mapped
+        self._drafts += len(usable)
+        self._keys += b"".join(keys)
+        self._titles += labels(usable)
+        self._files += [draft.parts[0].source_path for draft in drafts if draft.parts]
+        for draft in drafts:
+            if draft.warnings:
+                self._warned += 1
+                self._warnings.update(draft.warnings)
+        return True
+
+    def encoded(self, rejected: list[Rejection]) -> bytes:
+        """Return the encoded summary; adds the drafts that can't be mapped to the rejections of the page."""
+        rejected += self._rejected
+        titles, files = pack_titles(self._titles), _BETWEEN.join(self._files)
+        summary = Summary(self._drafts, bytes(self._keys), titles, files, self._warned, dict(self._warnings))
+        return _encoder.encode(summary)
+
+    def _mapped(self, drafts: Sequence[AssetDraft]) -> tuple[list[AssetDraft], list[bytes]] | None:
+        """Return the drafts that can be mapped, and their keys, and reject the others.
+
+        Returns None for a file of a disc: the disc has one rejection on all pages together.
+        """
+        usable: list[AssetDraft] = []
+        keys: list[bytes] = []
+        for draft in drafts:
+            try:
+                keys.append(identity_hash(canonical_key(self._to_local(draft))))
+                usable.append(draft)
+            except UnmappedPath as exc:
+                if exc.code == DISC_FOLDER:
+                    return None
+                self._rejected.append(Rejection(exc.code, exc.reason, draft.source_uri, draft.title))
+        return usable, keys
 
 
 def decode_summary(encoded: bytes) -> Summary:

@@ -291,8 +291,8 @@ MUTANTS = (
     Mutant(
         "CI-14",
         TITLES,
-        "label(*_labelled(draft))",
-        "draft.title",
+        "label(*_labelled(draft)) for",
+        "draft.title for",
     ),
     Mutant("CI-15", READING, "            await self._files.finish()\n", "            pass\n"),
     Mutant("CI-16", LOCATIONS, "elif not found:", "elif not collection:"),

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from msgspec.structs import replace
 
 from retrovue import IngestOptions, PathMapping, Secret, add_source, discover, ingest_source, update_collection
-from retrovue.core.pages import AssetDraft, Page
+from retrovue.core.pages import AssetDraft, Page, Rejection
 from retrovue.core.results import CollectionOutcome, Durations, Failed, Ingested
 from retrovue.core.runs import FULL
 from retrovue.importers.answers import AnswerChecks
+from retrovue.importers.http.decoder import PageDecoder
+from retrovue.importers.plex.parse import PlexDraftMaker
+from retrovue.importers.plex.rows import PlexFormat
 from retrovue.ingest.reading import Reader
 from retrovue.ingest.summarizing import Summarizer
 from retrovue.simulator import ListSection, SimulatedPlex, movie
@@ -85,8 +89,8 @@ async def test_it_tells_what_an_ingest_does(
     async with SimulatedPlex(sections, token=TOKEN, max_page_size=PAGE).serve() as url:
         await _add(store, url, tmp_path, check_files=False)
         told = await _dry(store)
-        # Four pages have drafts: one row is malformed, and of the others a file isn't mapped.
-        assert sorted(summary.drafts for summary in taken) == [6, 9, 9, 10]
+        # Three pages have drafts: one row is malformed, and two pages have a file of a disc.
+        assert sorted(summary.drafts for summary in taken) == [6, 8, 9, 9, 10]
         monkeypatch.setattr(Reader, "_summarizer", lambda _: None)
         number = len(taken)
         assert await _dry(store) == told
@@ -126,25 +130,51 @@ async def test_an_importer_has_no_outlines_then() -> None:
 
 
 class TestSummarizer:
+    def summary(self, *chunks: list[AssetDraft]) -> tuple[Summary, list[Rejection]]:
+        rejected = [Rejection("no_media", "It has none.")]
+        maker = pickle.loads(pickle.dumps(Summarizer(collection(), local=True)))()
+        assert all(maker.take(drafts) for drafts in chunks)
+        return decode_summary(maker.encoded(rejected)), rejected
+
     def test_what_it_tells(self) -> None:
         drafts = [draft("a"), draft("b", "1.mkv", "2.mkv"), replace(draft("c"), warnings=("bad_date", "no_title"))]
-        encoded = pickle.loads(pickle.dumps(Summarizer(collection(), local=True)))(Page(drafts, [], 3))
-        summary = decode_summary(encoded)
+        summary, rejected = self.summary(drafts[:2], drafts[2:])
         titles = Titles()
         titles.keep(0, summary.titles)
         assert [titles.of(number) for number in range(3)] == [item.title for item in drafts]
         assert summary.listed_files() == [item.parts[0].source_path for item in drafts]
         assert (summary.drafts, len(summary.keys)) == (3, 3 * 16)
-        assert (summary.warned, summary.warnings) == (1, {"bad_date": 1, "no_title": 1})
+        assert (summary.warned, summary.warnings, len(rejected)) == (1, {"bad_date": 1, "no_title": 1}, 1)
+
+    def test_a_title_with_the_character_that_separates_titles(self) -> None:
+        summary, _ = self.summary([draft("a"), replace(draft("b"), title="B\0b"), draft("c")])
+        titles = Titles()
+        titles.keep(0, summary.titles)
+        assert [titles.of(number) for number in range(3)] == ["A", "Bb", "C"]
 
     @pytest.mark.parametrize("odd", [draft("disc", "a.iso"), replace(draft("none"), parts=())])
-    def test_a_draft_that_would_be_rejected(self, odd: AssetDraft) -> None:
-        assert Summarizer(collection(), local=True)(Page([draft("a"), odd], [], 2)) is None
+    def test_a_draft_that_is_rejected(self, odd: AssetDraft) -> None:
+        summary, rejected = self.summary([draft("a"), replace(odd, warnings=("no_title",))], [draft("b")])
+        assert (summary.drafts, summary.warned) == (2, 1)
+        assert [(rejection.code, rejection.title) for rejection in rejected[1:]] == [
+            ("disc_image" if odd.parts else "bad_draft", odd.title)
+        ]
+
+    def test_a_file_of_a_disc(self) -> None:
+        assert not Summarizer(collection(), local=True)().take([draft("a", "Disc/BDMV/STREAM/00001.m2ts")])
 
     def test_a_page_without_drafts(self) -> None:
-        encoded = Summarizer(collection(), local=True)(Page([], [], 1))
-        assert encoded is not None
-        assert decode_summary(encoded).listed_files() == []
+        assert self.summary()[0].listed_files() == []
+
+    def test_a_page_with_very_many_drafts_has_no_summary(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Some of its items may have to be rejected."""
+        monkeypatch.setattr("retrovue.importers.http.drafts.MOST_PAGE_DRAFTS", 2)
+        monkeypatch.setattr("retrovue.importers.http.listing._ROWS_AT_ONCE", 1)
+        decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine"), Summarizer(collection(), local=True))
+        for films in (2, 3):
+            rows = [movie(number) for number in range(films)]
+            body = orjson.dumps({"MediaContainer": {"size": films, "Metadata": rows}})
+            assert (decoder.decode_usual(body, 0) is None) == (films > 2)
 
 
 def test_another_packages_importer_makes_none() -> None:

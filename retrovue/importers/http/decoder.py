@@ -72,14 +72,13 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
 
     def decode_usual(self, body: bytes | bytearray, shared: int) -> Listing[RowT | BadRow, KeyT] | None:
         """Decode an answer to its page, as `decode`; None if one of its rows is unusual."""
-        taker = PageTaker(self.make, shared)
+        taker = PageTaker(self.make, shared, None if self.summarize is None else self.summarize())
         listing: Listing[RowT | BadRow, KeyT] | None = self.form.decode_usual(body, taker)
         if listing is not None:
-            summary = None if self.summarize is None else self.summarize(taker.page)
-            if summary is None:
+            if taker.summary is None:
                 self._mark(listing, body, taker.show_keys, shared, taker.page.rejected)
             else:
-                taker.page.summary, taker.page.drafts = summary, []
+                taker.page.summary = taker.summary.encoded(taker.page.rejected)
         return listing
 
     def decode_outline(self, body: bytes | bytearray, shared: int) -> OutlineListing[OutlineT, KeyT] | None:

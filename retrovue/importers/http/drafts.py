@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Generic
 import msgspec
 
 from retrovue.core.bounds import MOST_PAGE_DRAFTS, MOST_VERSIONS
-from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
+from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection, SummaryMaker
 from retrovue.core.paths import stem
 from retrovue.core.text import quoted
 from retrovue.importers.http.listing import BadRow, KeyT, ListedRow, OutlineRows, OutlineT, RowT
@@ -201,9 +201,18 @@ class DraftMaker(ABC, Generic[RowT, OutlineT, KeyT]):
 class PageTaker(Generic[RowT, OutlineT, KeyT]):
     """Makes the page of an answer while the answer is decoded."""
 
-    def __init__(self, make: DraftMaker[RowT, OutlineT, KeyT], shared: int) -> None:
-        """``shared`` is the number of rows at the beginning that belong to the page before."""
+    def __init__(
+        self, make: DraftMaker[RowT, OutlineT, KeyT], shared: int, summary: SummaryMaker | None = None
+    ) -> None:
+        """``shared`` is the number of rows at the beginning that belong to the page before.
+
+        With ``summary`` the page has no drafts: they are given to it, and freed while they are in the processor's
+        cache.
+        """
         self.page = Page([], [], 0)
+        self.summary = summary
+        self._summarized = 0
+        """How many drafts were given to the summary."""
         self._make = make
         self._shared = shared
         self._shows: dict[Any, None] = {}
@@ -214,7 +223,7 @@ class PageTaker(Generic[RowT, OutlineT, KeyT]):
         return [self._make.parse_show_key(text) for text in self._shows] if self._make.shows else None
 
     def take(self, rows: list[ListedRow[Any, KeyT]]) -> bool:
-        """Take the next rows; return False if one of them isn't whole."""
+        """Take the next rows; return False if one of them isn't whole, or can't be summarized."""
         make = self._make
         if not all(make.is_whole(listed.row) for listed in rows):
             return False
@@ -222,7 +231,13 @@ class PageTaker(Generic[RowT, OutlineT, KeyT]):
             self._shows.update(dict.fromkeys([make.show_key(listed.row) for listed in rows]))
         shared, self._shared = self._shared, 0
         make.add(rows[shared:], self.page)
-        return True
+        return self.summary is None or self._summarize(self.summary)
+
+    def _summarize(self, summary: SummaryMaker) -> bool:
+        drafts, self.page.drafts = self.page.drafts, []
+        self._summarized += len(drafts)
+        # A page with more has rejections.
+        return self._summarized <= MOST_PAGE_DRAFTS and summary.take(drafts)
 
 
 def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[RowT], Show]) -> dict[KeyT, Show]:
