@@ -179,6 +179,8 @@ class Outline(msgspec.Struct, gc=False):
     """Its items one by one, of an importer that checks its drafts; None if these can't be told apart."""
     text: PageText | None = None
     """As `Page.text`."""
+    last: bool = False
+    """As `Page.last`."""
     recognised: bool = False
     """Whether a `Recall` has found the page by its text. The outline then has neither source URIs nor paths."""
 
@@ -209,6 +211,10 @@ class Page(msgspec.Struct, gc=False):
     text: PageText | None = None
     """How the importer recognises the page in a later run; None if it can't. Only importers that come with RetroVue may
     give it.
+    """
+    last: bool = False
+    """Whether the source won't be asked for anything else of the listing. Only importers that come with RetroVue may
+    tell it.
     """
     summary: bytes | None = None
     """What a `Summarize` has made of its drafts, which are then left out; None without one, or if it made none. Only

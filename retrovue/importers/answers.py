@@ -50,7 +50,7 @@ class AnswerChecks:
             raise self.wrong(problem)
         self._check_bookmark(page)
         if not self._ours:
-            page.text = None
+            page.text, page.last = None, False
         for draft in page.drafts:
             if type(draft) is not AssetDraft:
                 self.expect(AssetDraft, draft)
@@ -72,7 +72,7 @@ class AnswerChecks:
     def outline(self, outline: Outline) -> Outline:
         """Check an outline; raises ImporterFailed."""
         if not self._ours:
-            outline.text = None
+            outline.text, outline.last = None, False
         if len(outline.source_uris) != len(outline.source_paths) or (outline.recognised and outline.text is None):
             # A draft without paths could be taken for an asset of the catalogue.
             raise importer_bug(self._type_name, "enumerate", ValueError())

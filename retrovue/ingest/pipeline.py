@@ -208,7 +208,7 @@ async def ingest_collection(
         intake = await stage(importer, make, collection, run, enrichers, progress, extents, kept)
         intake = replace(intake, policy=await guards.policy(intake.tally, intake.staging))
         # Hours may have passed, and another server at the same address would have other items under the same keys.
-        await importer.check_reachable()
+        await intake.tally.identity.passed()
         await locks.verify()
         progress(intake.merging())
 
@@ -308,7 +308,7 @@ async def preview_collection(
 
         guards = await begin(importer, collection, run, removals, extents)
         preview, tally = await _read(importer, make, collection, run, enrichers, progress, extents)
-        await importer.check_reachable()  # as for an ingest
+        await tally.identity.passed()  # as for an ingest
         if _all_are_rejected(preview, tally):
             return _all_rejected(collection, preview.comparison.first_rejections, tally)
         progress(tally.progress(collection, preview.comparison.rejected, "merging"))

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -74,7 +75,7 @@ class Reader:
         looked_for = collection.check_files and not importer.paths_are_local
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
         self._marks = None if importer.marks_sidecars else enrichers.sidecar_marks
-        self._tally = Tally()
+        self._tally = Tally(importer)
         self._recall: PageRecall | None = None
         """Finds known pages by their text; None where each page is looked at."""
         self._number = 0
@@ -145,7 +146,9 @@ class Reader:
                 if resuming and not _restarts(page) and not await self._take_kept():
                     return False
                 resuming = False
-                await self._take(page, pages)
+                # A sync asks for the source's state before its merge.
+                last = page.last and self._sink.comparison.mode == "ingest"
+                await self._tally.identity.during(partial(self._take, page, pages), last=last)
                 del page  # its memory is used again for the next one, while it is in the processor's cache
         return not resuming or await self._take_kept()
 

@@ -9,8 +9,9 @@ from retrovue.core.answers import ChangesRead
 from retrovue.core.model import Collection
 from retrovue.core.pages import Page
 from retrovue.core.results import Counts, Durations
-from retrovue.importers.guard import GuardedPages
+from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest.events import Phase, Progress
+from retrovue.ingest.identity import IdentityCheck
 from retrovue.store.kept import KnownPage
 from retrovue.store.known import Comparison
 from retrovue.store.summaries import Summary
@@ -19,7 +20,8 @@ from retrovue.store.summaries import Summary
 class Tally:
     """The counts of what has been read of a collection, and the time of each phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, importer: GuardedImporter) -> None:
+        self.identity = IdentityCheck(importer)
         self.source_items = self.discovered = self.resumed = 0
         self.source_total: int | None = None
         """The total number of items according to the source."""

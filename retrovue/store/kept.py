@@ -281,7 +281,7 @@ class KeptListing(Struct):
 
 
 def _without_place(page: Page) -> Page:
-    return msgspec.structs.replace(page, bookmark=None, restart=False)
+    return msgspec.structs.replace(page, bookmark=None, restart=False, last=False)
 
 
 async def kept_of(session: Session, collections: Iterable[Collection]) -> set[UUID]:

@@ -243,6 +243,15 @@ class TestEnumeration:
         async with guarded(lambda: page(draft("a"))).enumerate(COLLECTION, FULL) as pages:
             assert len([found async for found in pages]) == 1
 
+    async def test_only_our_importers_tell_that_nothing_else_is_asked(self) -> None:
+        def last() -> Page:
+            found = page(draft("a"))
+            found.last = True
+            return found
+
+        async with guarded(last).enumerate(COLLECTION, FULL) as pages:
+            assert [found.last async for found in pages] == [False]
+
     async def test_an_end_in_the_wrong_place_is_no_answer(self) -> None:
         with pytest.raises((ImporterFailed, RuntimeError, StopAsyncIteration)):
             await guarded(raising(StopAsyncIteration())).check_reachable()

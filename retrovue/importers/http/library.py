@@ -55,6 +55,8 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
     """The hint if the library changes during each reading."""
     bookmarks_from: ClassVar[int] = bookmarks.BOOKMARKS_FROM
     """The number of items from which a listing has bookmarks, if they are requested."""
+    checks_afterwards: ClassVar[bool] = False
+    """Whether ``check_library`` asks the server."""
 
     def __init__(
         self,
@@ -177,6 +179,7 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
             async for window in windows:
                 page = await self._page_or_outline(reader, window)
                 page.source_total = total = window.total
+                page.last = window.last and not self.checks_afterwards
                 bookmark = window.bookmark
                 del window  # The rows aren't needed while their page is used.
                 if first and marked:

@@ -48,6 +48,8 @@ class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """The rows of the whole listing according to itself."""
     bookmark: Bookmark | None = None
     """The bookmark after it; None without a decoder."""
+    last: bool = False
+    """Whether the listing is proven to end with it, without another request."""
 
 
 class _Request(Struct, eq=False):
@@ -204,7 +206,7 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             full, way, keys = proof.ends_with_a_full_page, self.query.way, listing.keys
             bookmark = Bookmark(start, asked, proof.size, proof.total, full, way, digest, keys)
         kept = body if isinstance(listing, OutlineListing) else b""
-        return Window(listing, kept, shared, proof.total, bookmark)
+        return Window(listing, kept, shared, proof.total, bookmark, proof.complete and not proof.ends_with_a_full_page)
 
     async def _read(
         self, plan: Sequence[int], size: int, shared: int | None = None

@@ -128,6 +128,7 @@ class JellyfinLibrary(HttpLibrary[Row, OutlineRow, bytes]):
     kinds: ClassVar[Mapping[str, object]] = KINDS
     hint: ClassVar[str] = "Try again when Jellyfin is not scanning; if it stays so, scan the library there."
     make: JellyfinDraftMaker
+    checks_afterwards = True
 
     async def check_library(self) -> None:
         """Find the library; raises CollectionGone.

@@ -52,6 +52,15 @@ class TestComplete:
                 await read_all(importer, collection(library))
         assert caught.value.context["expected"] == 21
 
+    async def test_no_page_says_that_nothing_else_is_asked(self) -> None:
+        """The library is looked up after its listing."""
+        library = movies(27)
+        async with (
+            jellyfin(library, config={"page_size": 10}) as (_, importer),
+            importer.enumerate(collection(library), FULL) as pages,
+        ):
+            assert [page.last async for page in pages] == [False, False, False]
+
     async def test_pages_overlap_by_a_row_and_need_no_request_more(self) -> None:
         library = movies(27)
         async with jellyfin(library, config={"page_size": 10}) as (server, importer):

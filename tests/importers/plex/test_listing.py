@@ -57,6 +57,23 @@ class TestComplete:
         windows = [(request.start, request.size) for request in server.requests if request.path == ALL]
         assert windows == [(0, 10), (9, 10), (18, 10), (28, 1)]
 
+    @pytest.mark.parametrize("known", [False, True], ids=["in full", "in short"])
+    @pytest.mark.parametrize(
+        ("count", "last"), [(5, [True]), (27, [False, False, True]), (28, [False] * 3), (10, [False]), (0, [])]
+    )
+    async def test_the_last_page_says_that_nothing_else_is_asked(
+        self, count: int, last: list[bool], known: bool
+    ) -> None:
+        told: list[bool] = []
+        async with plex(movies(count), config={"page_size": 10}) as (server, importer):
+            read = replace(collection(), assets_count=count if known else 0)
+            async with importer.enumerate(read, FULL) as pages:
+                async for page in pages:
+                    told.append(page.last)
+                    asked = len(server.requests)
+            assert told == last
+            assert not any(told) or len(server.requests) == asked
+
     @pytest.mark.fault(12)
     @pytest.mark.parametrize("known", [False, True], ids=["in full", "in short"])
     async def test_a_total_too_low_that_ends_with_a_full_page(self, known: bool) -> None:
