@@ -13,9 +13,10 @@ depends_on = None
 
 _STATEMENTS = (
     # The pages that are there have none of this until they are read again.
-    "ALTER TABLE known_page ADD COLUMN digest bytea, ADD COLUMN rows bytea, ADD COLUMN source_hashes bytea",
+    "ALTER TABLE known_page ADD COLUMN digest bytea, ADD COLUMN content bytea",
+    "ALTER TABLE known_page ADD CONSTRAINT known_page_text CHECK (num_nulls(digest, content) IN (0, 2))",
     # Compressing hashes and ids takes longer than writing them.
-    "ALTER TABLE known_page ALTER rows SET STORAGE EXTERNAL, ALTER source_hashes SET STORAGE EXTERNAL",
+    "ALTER TABLE known_page ALTER content SET STORAGE EXTERNAL",
 )
 
 

@@ -50,6 +50,38 @@ async def any_exists(paths: Sequence[str], deadline_s: float = MOUNT_DEADLINE_S)
         return False
 
 
+def by_location(locations: Sequence[str], paths: Sequence[str]) -> list[Sequence[str]]:
+    """Return the paths in each location, in the locations' order; a path is in the first one that holds it.
+
+    The locations are those of `places_of`.
+    """
+    if len(locations) == 1:
+        return [paths]
+    left, parted = paths, list[Sequence[str]]()
+    for location in locations:
+        parted.append([path for path in left if path.startswith(location)])
+        left = [path for path in left if not path.startswith(location)]
+    return parted
+
+
+def places_of(collection: Collection) -> list[str]:
+    """Return the locations in which files are looked for, "" for all others.
+
+    The longest come first, because a location may be inside another one.
+    """
+    roots = sorted(collection.locations, key=len, reverse=True)
+    return roots if len(roots) == 1 else [*roots, ""]
+
+
+def sample_of(locations: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Return those of a page's files that are looked for: some of each location (`places_of`), spread over the page."""
+    return [path for files in by_location(locations, paths) for path in _spread(files)]
+
+
+def _spread(files: Sequence[str]) -> Sequence[str]:
+    return files[:: max(1, len(files) // _A_PAGE)][:_A_PAGE]
+
+
 class FileCheck:
     """Looks for files of one collection.
 
@@ -72,11 +104,8 @@ class FileCheck:
         self._to_local = to_local
         self._deadline_s = deadline_s
         self._exists = exists
-        # The longest first, because a location may be inside another one.
-        roots = sorted(collection.locations, key=len, reverse=True)
-        self._places = [_Place(root, self._directory(root)) for root in roots]
-        if len(roots) != 1:
-            self._places.append(_Place("", None))
+        self._locations = places_of(collection)
+        self._places = [_Place(place, self._directory(place) if place else None) for place in self._locations]
 
     @property
     def wanted(self) -> bool:
@@ -88,7 +117,8 @@ class FileCheck:
 
         Raises FilesNotFound as soon as a whole sample of a location is missing, or if its directory doesn't answer.
         """
-        samples = [(place, self._sample(files)) for place, files in self._by_place(paths) if place.open and files]
+        parted = zip(self._places, by_location(self._locations, paths), strict=True)
+        samples = [(place, self._sample(files)) for place, files in parted if place.open and files]
         if not any(sample for _, sample in samples):
             return
         try:
@@ -122,18 +152,9 @@ class FileCheck:
         except UnmappedPath:
             return None
 
-    def _by_place(self, paths: Sequence[str]) -> list[tuple[_Place, Sequence[str]]]:
-        if len(self._places) == 1:
-            return [(self._places[0], paths)]
-        left, parted = paths, list[tuple[_Place, Sequence[str]]]()
-        for place in self._places:
-            parted.append((place, [path for path in left if path.startswith(place.location)]))
-            left = [path for path in left if not path.startswith(place.location)]
-        return parted
-
     def _sample(self, files: Sequence[str]) -> list[str]:
         sample: list[str] = []
-        for path in files[:: max(1, len(files) // _A_PAGE)][:_A_PAGE]:
+        for path in _spread(files):
             try:
                 sample.append(self._to_local(path))
             except UnmappedPath:

@@ -9,31 +9,28 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from retrovue.core.answers import Since
-from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import Collection
 from retrovue.core.pages import Outline, OutlineItems, Page, Rejection
 from retrovue.core.paths import UnmappedPath
-from retrovue.core.results import CHANGED_AT_SOURCE, FAR_SMALLER, SIDECARS_UNSEEN
+from retrovue.core.results import CHANGED_AT_SOURCE, SIDECARS_UNSEEN
 from retrovue.core.runs import Scope
 from retrovue.enrichers.pages import NO_MARKS, PageEnrichers, PageMarks
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.importers.locations import listed_files
 from retrovue.ingest import telemetry
 from retrovue.ingest.events import Progress
-from retrovue.ingest.files import FileCheck
+from retrovue.ingest.files import FileCheck, places_of, sample_of
 from retrovue.ingest.mapping import DraftMapper
-from retrovue.ingest.recalling import PageRecall
+from retrovue.ingest.recalling import PageRecall, known_page
 from retrovue.ingest.sink import Sink
 from retrovue.ingest.summarizing import Summarizer
 from retrovue.ingest.tally import Tally
 from retrovue.store.drafts import Fingerprints, ItemKey, KnownText, MappedPage, draft_keys, identity_hash
 from retrovue.store.kept import KeptListing, KnownPage
 from retrovue.store.known_items import ITEM_BYTES
+from retrovue.store.known_texts import FoundPage
 from retrovue.store.preview import Preview
 from retrovue.store.summaries import Summary, decode_summary
-
-FAR_FEWER = 10
-"""A collection that lost fewer items than this since the last ingest gives no warning."""
 
 OnProgress = Callable[[Progress], None]
 """Receives the progress of a collection, after each page."""
@@ -47,6 +44,8 @@ class _Unknown(NamedTuple):
     """The fingerprints of its items, side by side."""
     drafts: int
     """The number of its drafts."""
+    paths: Sequence[str] = ()
+    """Some paths of its drafts, of each location."""
     known: KnownPage | None = None
     """Its known items."""
 
@@ -74,6 +73,7 @@ class Reader:
         self._fingerprints = Fingerprints(collection)
         looked_for = collection.check_files and not importer.paths_are_local
         self._files = FileCheck(collection, self._mapper.to_local) if looked_for else None
+        self._locations = places_of(collection)
         self._marks = None if importer.marks_sidecars else enrichers.sidecar_marks
         self._tally = Tally(importer)
         self._recall: PageRecall | None = None
@@ -90,9 +90,9 @@ class Reader:
         collection = replace(self._collection, assets_count=0) if in_full else self._collection
         await self._sink.open()
         bookmarks = None if self._kept is None else await self._kept.open()
-        # The marks of sidecars need the paths of each page.
-        if not in_full and self._marks is None:
-            self._recall = PageRecall(self._sink, self._fingerprints, self._looks_for_files)
+        # The marks of sidecars need the paths of each draft.
+        if scope.is_full and not in_full and self._marks is None:
+            self._recall = PageRecall(self._sink, self._fingerprints)
         recall = self._recall
         enumerate_ = self._importer.enumerate
         summarize = self._summarizer()
@@ -105,7 +105,7 @@ class Reader:
         if self._files is not None:
             await self._files.finish()
         if scope.is_full:
-            self._compare_with_last_ingest()
+            self._tally.compare_with_last_ingest(self._collection, self._sink.comparison)
         return self._tally
 
     async def read_changes(self, since: Since) -> Tally:
@@ -157,10 +157,10 @@ class Reader:
             await self._take_summary(page, decode_summary(page.summary))
             return
         bookmark, total = page.bookmark, page.source_total
-        if self._files is not None and self._looks_for_files():
-            await self._files.look(listed_files(page))
+        found = None if self._recall is None or isinstance(page, Page) else self._recall.met(page)
+        await self._look_for_files(lambda: listed_files(page) if found is None else found.paths)
         self._number += 1
-        taken = await self._take_outline(page, pages) if isinstance(page, Outline) else page
+        taken = await self._take_outline(page, pages, found) if isinstance(page, Outline) else page
         if isinstance(page, Page):
             self._tally.changes = page.changes or self._tally.changes
             await self._add(page)
@@ -178,16 +178,16 @@ class Reader:
         return Summarizer(self._collection, self._importer.paths_are_local)
 
     async def _take_summary(self, page: Page, summary: Summary) -> None:
-        if self._files is not None and self._looks_for_files():
-            await self._files.look(summary.listed_files())
+        await self._look_for_files(summary.listed_files)
         with self._tally.phase("staging"):
             self._tally.count_summary(page, summary)
             if isinstance(self._sink, Preview):
                 self._sink.add_summary(summary, page.rejected)
         self._tell(page.source_total)
 
-    def _looks_for_files(self) -> bool:
-        return self._files is not None and self._files.wanted
+    async def _look_for_files(self, listed: Callable[[], Sequence[str]]) -> None:
+        if self._files is not None and self._files.wanted:
+            await self._files.look(listed())
 
     async def _take_kept(self) -> bool:
         """Take the pages of an earlier run as if the source had listed them; return False if one can't be used now."""
@@ -195,8 +195,7 @@ class Reader:
             return False
         async for page in self._kept.pages():
             if isinstance(page, Page):
-                if self._files is not None and self._files.wanted:
-                    await self._files.look(listed_files(page))
+                await self._look_for_files(partial(listed_files, page))
                 await self._add(page)
             elif page is None or not await self._take_known(page):
                 return False
@@ -217,13 +216,15 @@ class Reader:
         with telemetry.span("read_page"), self._tally.asking(pages):
             return await anext(pages, None)
 
-    async def _take_outline(self, outline: Outline, pages: GuardedPages) -> Page | KnownPage:
-        """Take the page of an outline: nothing is read of it if it is known, and else the items that aren't."""
+    async def _take_outline(self, outline: Outline, pages: GuardedPages, found: FoundPage | None) -> Page | KnownPage:
+        """Take the page of an outline: nothing is read of it if it is known, and else the items that aren't.
+
+        ``found`` is the page if it was recognised by its text.
+        """
         tally, uris, rejected = self._tally, outline.source_uris, outline.rejected
-        recalled = None if self._recall is None else self._recall.met(outline)
-        if recalled is not None and await self._take_known(recalled):
-            return recalled
         if outline.recognised:
+            if found is not None and await self._take_known(page := known_page(outline, found)):
+                return page
             return await self._take_in_full(outline, pages, None)
         with tally.phase("enriching"):
             sidecars = await self._sidecars_of(outline)
@@ -238,7 +239,7 @@ class Reader:
         if fingerprint is not None and outline.items is not None and self._sink.wants_items:
             with tally.phase("staging"):
                 items = self._items_of(outline.items, sidecars)
-                about = _Unknown(fingerprint, b"".join(items), len(uris))
+                about = _Unknown(fingerprint, b"".join(items), len(uris), self._sample_of(outline))
                 known = await self._are_known(items, outline, outline.items)
             # Of a page of which little is known most would be decoded twice.
             if 2 * sum(known) >= len(known) > 0:
@@ -296,15 +297,15 @@ class Reader:
         rest.text = outline.text if whole else None
         items_of_all = about.items if whole else b""
         page = KnownPage(about.fingerprint, uris, rejected, number, total, rest, bytes(found), items_of_all)
-        await self._count_partly(page, rest)
+        await self._count_partly(page, rest, about.paths)
         return page
 
-    async def _count_partly(self, page: KnownPage, rest: Page) -> None:
+    async def _count_partly(self, page: KnownPage, rest: Page, paths: Sequence[str]) -> None:
         with self._tally.phase("staging"):
             self._sink.comparison.count_known(page.drafts)
             await self._sink.add_known(page)
         self._tally.count_known(page)
-        await self._add(rest, _Unknown(page.fingerprint, page.all_items, page.drafts + len(rest.drafts), page))
+        await self._add(rest, _Unknown(page.fingerprint, page.all_items, page.drafts + len(rest.drafts), paths, page))
 
     async def _sidecars_of(self, outline: Outline) -> PageMarks:
         """Return the marks of the sidecars of an outline's drafts, or `NO_MARKS` if none are compared."""
@@ -323,7 +324,8 @@ class Reader:
             known = await self._sink.known_items(items)
             if not all(known) or self._sink.comparison.excepted(page.source_hashes()):
                 return False
-            await self._count_partly(page, page.rest)
+            page.rest.text = None  # the paths of its known items aren't kept
+            await self._count_partly(page, page.rest, ())
             return True
         with self._tally.phase("staging"):
             if not self._sink.comparison.knows_page(page):
@@ -363,32 +365,23 @@ class Reader:
             elif to_keep and known is None:
                 fingerprint = self._fingerprints.of_page(page, keys, sidecars.digest())
             stamps = [item.draft.sidecar_stamp for item in refined] if sidecars.marks else ()
-            text = None if fingerprint is None or self._marks is not None else self._text_of(page, keys, known)
+            text = None
+            if fingerprint is not None and self._marks is None:
+                paths = self._sample_of(page) if about is None or known is None else about.paths
+                text = self._text_of(page, keys, known, paths)
             await sink.add(MappedPage(refined, keys, rejected, fingerprint, stamps, items, self._number, text))
 
-    def _text_of(self, page: Page, keys: Sequence[ItemKey], known: KnownPage | None) -> KnownText | None:
+    def _text_of(
+        self, page: Page, keys: Sequence[ItemKey], known: KnownPage | None, paths: Sequence[str]
+    ) -> KnownText | None:
         """Return how a page is recognised; ``keys`` are those of its drafts, but for its known ones."""
         if page.text is None:
             return None
         hashes = [*(() if known is None else known.source_hashes()), *[key.source_hash for key in keys]]
-        return KnownText(self._fingerprints.of_text(page.text.digest), page.text.rows, b"".join(hashes))
+        return KnownText(self._fingerprints.of_text(page.text.digest), page.text.rows, b"".join(hashes), paths)
 
-    def _compare_with_last_ingest(self) -> None:
-        """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.
-
-        A sync accepts an empty listing, because its guards hold the removals back.
-        """
-        tally, comparison = self._tally, self._sink.comparison
-        if tally.discovered == 0 and comparison.anything_known and comparison.mode == "ingest":
-            raise IncompleteEnumeration(
-                f"The source says that {self._collection.display_name} is empty, but the catalogue has assets of it.",
-                code="suspicious_empty",
-                hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
-                context={"source_items": 0},
-            )
-        fewer = comparison.last_discovered - tally.discovered
-        if fewer >= FAR_FEWER and fewer > tally.discovered:
-            tally.warnings[FAR_SMALLER] = fewer
+    def _sample_of(self, page: Page | Outline) -> Sequence[str]:
+        return sample_of(self._locations, listed_files(page))
 
 
 def _restarts(page: Page | Outline) -> bool:

@@ -1,7 +1,5 @@
 """Known pages, found by the text of their rows while an importer reads a collection."""
 
-from collections.abc import Callable
-
 from retrovue.core.pages import Outline
 from retrovue.ingest.sink import Sink
 from retrovue.store.drafts import Fingerprints
@@ -12,18 +10,15 @@ from retrovue.store.known_texts import FoundPage
 class PageRecall:
     """A `Recall` of one collection. It remembers the page that it has found last."""
 
-    def __init__(self, sink: Sink, fingerprints: Fingerprints, needs_paths: Callable[[], bool]) -> None:
-        """``needs_paths`` tells whether the paths of the next page are needed, which a recognised page doesn't have."""
+    def __init__(self, sink: Sink, fingerprints: Fingerprints) -> None:
         self._sink = sink
         self._fingerprints = fingerprints
-        self._needs_paths = needs_paths
         self._last: tuple[bytes, FoundPage] | None = None
         """The digest by which the last page was found, and the page."""
 
     def may_know(self, digest: bytes) -> bool:
         """Return whether a page with this text is known, but for changes of its assets."""
-        comparison = self._sink.comparison
-        return comparison.trusts_pages and self._fingerprints.of_text(digest) in comparison.texts
+        return self._fingerprints.of_text(digest) in self._sink.comparison.texts
 
     async def prepare(self) -> None:
         """Read what is needed to find the page that is expected next."""
@@ -32,22 +27,24 @@ class PageRecall:
 
     def rows_of(self, digest: bytes) -> bytes | None:
         """Return what is kept of the rows of a known page; None if it isn't known, or has to be looked at."""
-        if self._needs_paths() or not self.may_know(digest):
-            return None
-        found = self._sink.comparison.texts.find(self._fingerprints.of_text(digest))
-        if found is None:
+        comparison = self._sink.comparison
+        found = comparison.texts.find(self._fingerprints.of_text(digest))
+        if found is None or comparison.excepted(found.source_hashes):
             return None
         self._last = digest, found
-        page = KnownPage(found.fingerprint, [], [], 0, None, hashes=found.text.source_hashes)
-        return None if self._sink.comparison.excepted(page.source_hashes()) else found.text.rows
+        return found.rows
 
-    def met(self, outline: Outline) -> KnownPage | None:
-        """Take note of a page that was listed. Return the known page if it was recognised, and found last."""
+    def met(self, outline: Outline) -> FoundPage | None:
+        """Take note of a page that was listed. Return the page if it was recognised, and found last."""
         if outline.text is None:
             return None
         self._sink.comparison.texts.meet(self._fingerprints.of_text(outline.text.digest))
         if not outline.recognised or self._last is None or self._last[0] != outline.text.digest:
             return None
-        known = self._last[1]
-        number, total, hashes = outline.source_items, outline.source_total, known.text.source_hashes
-        return KnownPage(known.fingerprint, [], outline.rejected, number, total, hashes=hashes)
+        return self._last[1]
+
+
+def known_page(outline: Outline, found: FoundPage) -> KnownPage:
+    """Make the known page of an outline that was recognised."""
+    number, total = outline.source_items, outline.source_total
+    return KnownPage(found.fingerprint, [], outline.rejected, number, total, hashes=found.source_hashes)

@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from retrovue.core.answers import ChangesRead
+from retrovue.core.errors import IncompleteEnumeration
 from retrovue.core.model import Collection
 from retrovue.core.pages import Page
-from retrovue.core.results import Counts, Durations
+from retrovue.core.results import FAR_SMALLER, Counts, Durations
 from retrovue.importers.guard import GuardedImporter, GuardedPages
 from retrovue.ingest.events import Phase, Progress
 from retrovue.ingest.identity import IdentityCheck
 from retrovue.store.kept import KnownPage
 from retrovue.store.known import Comparison
 from retrovue.store.summaries import Summary
+
+FAR_FEWER = 10
+"""A collection that lost fewer items than this since the last ingest gives no warning."""
 
 
 class Tally:
@@ -104,6 +108,22 @@ class Tally:
         """Make the progress event of the collection."""
         seconds = perf_counter() - self._started
         return Progress(collection, self.source_items, self.discovered, rejected, seconds, self.source_total, phase)
+
+    def compare_with_last_ingest(self, collection: Collection, comparison: Comparison) -> None:
+        """Refuse an empty listing of a collection that has assets; warn of one with far fewer drafts than before.
+
+        A sync accepts an empty listing, because its guards hold the removals back.
+        """
+        if self.discovered == 0 and comparison.anything_known and comparison.mode == "ingest":
+            raise IncompleteEnumeration(
+                f"The source says that {collection.display_name} is empty, but the catalogue has assets of it.",
+                code="suspicious_empty",
+                hint="Look at the library at its source: is a disk missing? Nothing was changed in the catalogue.",
+                context={"source_items": 0},
+            )
+        fewer = comparison.last_discovered - self.discovered
+        if fewer >= FAR_FEWER and fewer > self.discovered:
+            self.warnings[FAR_SMALLER] = fewer
 
     def durations(self) -> Durations:
         """Return the time of each phase so far."""

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from retrovue.core.model import Collection
 from retrovue.core.pages import AssetDraft, Page, PartDraft, Rejection
 
-_FORMAT = 2
+_FORMAT = 3
 """A part of every fingerprint. Increase it when the definition of a fingerprint changes."""
 
 LARGEST_SIZE = 2**63 - 1
@@ -84,6 +84,8 @@ class KnownText(NamedTuple):
     """What the importer needs to know of the rows."""
     source_hashes: bytes
     """The source hashes of its drafts, side by side."""
+    paths: Sequence[str]
+    """Some paths of its drafts as the source spells them, of each location."""
 
 
 class MappedPage(NamedTuple):
@@ -193,11 +195,11 @@ def file_stamp(parts: Sequence[PartDraft]) -> str | None:
 
 
 class Fingerprints:
-    """Makes the fingerprints of one collection's pages. They depend on the collection's path mappings."""
+    """Makes the fingerprints of one collection's pages. They depend on its path mappings and locations."""
 
     def __init__(self, collection: Collection) -> None:
         mappings = sorted((mapping.source_prefix, mapping.local_path) for mapping in collection.path_mappings)
-        about = orjson.dumps([_FORMAT, mappings])
+        about = orjson.dumps([_FORMAT, mappings, sorted(collection.locations)])
         self._start = blake2b(about, digest_size=16)
         self._seed = xxhash.xxh3_64_intdigest(about)
 

@@ -10,7 +10,7 @@ read from the beginning.
 """
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -107,18 +107,18 @@ class KnownPage(msgspec.Struct, array_like=True, gc=False):
     """The fingerprints of those that are, side by side; empty if the page is known as a whole."""
     all_items: bytes = b""
     """The fingerprints of all of its items, side by side."""
-    hashes: bytes = b""
-    """The source hashes of its drafts, side by side, of a page that was recognised by its text, without source URIs."""
+    hashes: Sequence[bytes] = ()
+    """The source hashes of its drafts, of a page that was recognised by its text, without source URIs."""
 
     @property
     def drafts(self) -> int:
         """The number of its known drafts."""
-        return len(self.source_uris) + len(self.hashes) // 16
+        return len(self.source_uris) + len(self.hashes)
 
     def source_hashes(self) -> Iterator[bytes]:
         """Make the source hashes of its known drafts."""
         yield from map(identity_hash, self.source_uris)
-        yield from (self.hashes[at : at + 16] for at in range(0, len(self.hashes), 16))
+        yield from self.hashes
 
 
 class _Content(msgspec.Struct, array_like=True, gc=False):

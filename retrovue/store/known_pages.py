@@ -13,7 +13,7 @@ _PACKED_PAGES = """
     SELECT substring(pages.packed FROM number * 16 + 1 FOR 16) AS fingerprint
     FROM (SELECT cast(:pages AS bytea) AS packed) AS pages, generate_series(0, length(pages.packed) / 16 - 1) AS number
 """
-_STAGED_COLUMNS = ", position, items, digest, rows, source_hashes"
+_STAGED_COLUMNS = ", position, items, digest, content"
 MOST_EXCEPTIONS = 10_000
 """With more of them all pages are forgotten: most would hold one."""
 _EXCEPT = text(

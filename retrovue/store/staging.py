@@ -23,6 +23,7 @@ from retrovue.store.drafts import ItemKey, MappedDraft, MappedPage
 from retrovue.store.kept import KnownPage
 from retrovue.store.known import HELD, Comparison, Other
 from retrovue.store.known_pages import drop_exceptions, keep_known_pages, pages_that_stay_unknown
+from retrovue.store.known_texts import packed
 from retrovue.store.listed import ListedKeys
 from retrovue.store.relinking import relink_keys
 from retrovue.store.session import Transactions
@@ -34,7 +35,7 @@ MOST_STAGED_BYTES = 16 << 30
 """The most bytes in the temporary tables of one collection: some 15 million new films."""
 STAGED_BETWEEN = 50_000
 _PAGES_AT_ONCE = 8
-"""Pages of which the texts and items are written at once: 20 KB, and in a sync 28 KB each."""
+"""Pages of which the texts and items are written at once: some 21 KB, and in a sync 29 KB each."""
 _ROW_BY_ROW = "random() >= 0"
 """A condition that every row meets. COPY in binary allocates a slot for each row that it collects, up to 1,000 for a
 page. With a condition that may change from row to row it doesn't collect them, which takes a quarter less.
@@ -106,8 +107,8 @@ class Staging:
         self.listed = ListedKeys(store, session, table=self.tables.name("listed")) if syncing else None
         """The listed items; None unless the run is a sync of the whole collection."""
         self.staged = 0
-        self.pages_are_staged = False
-        """Whether it is staged how pages, or their items, are recognised later."""
+        self.staged_pages = 0
+        """The number of pages of which it is staged how they, or their items, are recognised later."""
         self._pages_about: list[tuple[object, ...]] = []
         """Those rows of it that aren't written yet."""
         self.several_parts = False
@@ -261,7 +262,7 @@ class Staging:
             listed=self.listed is not None,
             lost=self.may_have_lost,
             touched=self.touched,
-            pages=self.pages_are_staged,
+            pages=self.staged_pages,
         )
 
     @asynccontextmanager
@@ -289,7 +290,7 @@ class Staging:
         fresh = (page for number, (_, page) in enumerate(self._pages) if page is not None and number not in unknown)
         known = self.comparison
         pages = known.seen_pages.union(fresh)
-        await keep_known_pages(session, self.collection, known.known_pages, pages, staged=self.pages_are_staged)
+        await keep_known_pages(session, self.collection, known.known_pages, pages, staged=self.staged_pages > 0)
         if known.exceptions:
             await drop_exceptions(session, self.collection)
 
@@ -298,7 +299,7 @@ class Staging:
         async with self._temporarily() as session:
             await self.clear(session)
         self.staged, self.several_parts, self.touched, self.owes_again, self._measured = 0, False, False, False, 0
-        self.pages_are_staged = False
+        self.staged_pages = 0
         self._pages_about.clear()
         self._pages.clear()
         self.comparison.reset()
@@ -341,10 +342,11 @@ class Staging:
         self._last_number = page.number
         items = page.items if self.listed is not None and page.items else None
         # The stamps of some drafts aren't known if the fingerprint is another one than that of the page.
-        about = page.text if fingerprint == page.fingerprint else None
-        if fingerprint is None or (items is None and about is None):
+        content = None if page.text is None or fingerprint != page.fingerprint else packed(page.text)
+        if fingerprint is None or (items is None and content is None):
             return
-        self._pages_about.append((fingerprint, page.number, items, *(about or (None, None, None))))
+        digest = None if page.text is None or content is None else page.text.digest
+        self._pages_about.append((fingerprint, page.number, items, digest, content))
         if len(self._pages_about) == _PAGES_AT_ONCE:
             await self._copy_pages(session)
 
@@ -352,7 +354,7 @@ class Staging:
         if self._pages_about:
             await self.tables.make_pages(session)
             await self._copy(session, "staged_page", self._pages_about)
-            self.pages_are_staged = True
+            self.staged_pages += len(self._pages_about)
         self._pages_about.clear()
 
     async def _copy_keys(self, session: Session, page: MappedPage, to_stage: Sequence[Other]) -> None:

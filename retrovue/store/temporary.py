@@ -42,12 +42,15 @@ SYNC_TABLES = {
     """,
 }
 PAGE_TABLES = {
-    "staged_page": """
-        fingerprint bytea NOT NULL, position integer NOT NULL, items bytea, digest bytea, rows bytea,
-        source_hashes bytea
-    """,
+    "staged_page": "fingerprint bytea NOT NULL, position integer NOT NULL, items bytea, digest bytea, content bytea",
 }
-"""A table that most small collections don't need."""
+"""How pages that become known, or their items, are recognised later. An ingest makes the table when it is needed, as
+most small collections don't.
+"""
+_UNCOMPRESSED = {"staged_page": ("items", "content")}
+"""Hashes and ids, of which compressing takes longer than writing."""
+_ROWS_OF_A_PAGE = 250
+"""As many deleted rows as a deleted row of `PAGE_TABLES` counts as."""
 ENRICHER_TABLES = {
     "staged_refinement": "seq integer NOT NULL, provenance jsonb, failures jsonb",
     "touched_asset": "uuid uuid NOT NULL",
@@ -110,7 +113,13 @@ class StagingTables(Struct, frozen=True):
             return
         names = {table: self.name(table) if table in _OF_PAGES else table for table in group}
         # The driver's own method sends all statements at once.
-        await session.driver.execute("; ".join(create(names[table], columns) for table, columns in group.items()))
+        statements = [create(names[table], columns) for table, columns in group.items()]
+        statements += [
+            f"ALTER TABLE {names[table]} ALTER {column} SET STORAGE EXTERNAL"
+            for table in group
+            for column in _UNCOMPRESSED.get(table, ())
+        ]
+        await session.driver.execute("; ".join(statements))
         session.made[made] = True
 
     async def rename(self, session: Session) -> None:
@@ -133,18 +142,21 @@ class StagingTables(Struct, frozen=True):
         listed: bool,
         lost: bool,
         touched: bool,
-        pages: bool,
+        pages: int,
     ) -> None:
-        """Empty the tables that may have rows: ``staged`` drafts, ``rejected`` items and, of the others, any number."""
+        """Empty the tables that may have rows.
+
+        ``staged`` drafts, ``rejected`` items and ``pages`` are numbers of rows; the others have any number.
+        """
         tables = self._of_drafts() if staged else []
         filled = {"staged_rejection": rejected > 0, "staged_key": keys, "listed": listed, "touched_asset": touched}
-        filled["staged_page"] = pages
+        filled["staged_page"] = pages > 0
         tables += [self.name(table) for table, is_filled in filled.items() if is_filled]
         if lost:
             tables += ["lost_asset", "removal"]
         if not tables:
             return
-        dead = session.made.get(_DEAD, 0) + staged + rejected
+        dead = session.made.get(_DEAD, 0) + staged + rejected + pages * _ROWS_OF_A_PAGE
         if dead <= MOST_DEAD and not (keys or listed or lost or touched):
             # The driver's own method sends all statements at once.
             await session.driver.execute("; ".join(f"DELETE FROM {table}" for table in tables))

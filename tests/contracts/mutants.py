@@ -228,7 +228,7 @@ MUTANTS = (
     Mutant(
         "D-11", READING, "enumerate_(collection, scope, bookmarks, recall)", 'enumerate_(collection, Scope("Alien"))'
     ),
-    Mutant("D-11", READING, "tally.discovered == 0 and comparison.anything_known", "False"),
+    Mutant("D-11", TALLY, "self.discovered == 0 and comparison.anything_known", "False"),
     Mutant(
         "D-11",
         "retrovue/importers/http/paging.py",

@@ -1,26 +1,32 @@
 """Known pages are recognised by the text of their rows before they are decoded, and only while that is right."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import time
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import text
 
 from retrovue.core.model import Secret
 from retrovue.core.results import Failed, Ingested
+from retrovue.core.runs import Scope
 from retrovue.importers.http import decoding
 from retrovue.importers.http.decoder import PageDecoder
 from retrovue.importers.http.decoding import Decoding
+from retrovue.ingest.orchestrator import ingest_one
+from retrovue.operations.attachments import add_enricher, attach_enricher
 from retrovue.operations.discovery import discover
 from retrovue.simulator import Fault, ListSection, SimulatedPlex, episode, faults, season, show
 from retrovue.store.session import Store
 from retrovue.store.sources import insert_source, new_source
 from tests.support.library import contents, execute
 from tests.support.plex import IMPATIENT
+from tests.support.statements import statements
 from tests.support.syncing import PAGE, TOKEN, ChangingSource, JellyfinSource, PlexSource, Synced, enable
 
 pytestmark = pytest.mark.anyio
@@ -146,8 +152,13 @@ async def test_unlisted_items_are_missing_although_all_other_pages_are_recognise
         "DELETE FROM asset WHERE title = 'Film 3'",
         "UPDATE asset SET deleted_at = now() WHERE title = 'Film 3'",
         "DELETE FROM known_listing",
-        "UPDATE known_page SET digest = NULL",
-        "UPDATE known_page SET rows = 'x'",
+        "UPDATE known_page SET digest = NULL, content = NULL",
+        "UPDATE known_page SET content = 'x'",
+        "UPDATE known_page SET content = ''",
+        "UPDATE known_page SET content = substring(content FROM 1 FOR length(content) - 16)",
+        "UPDATE known_page SET content = substring(content FROM 1 FOR 8)",
+        "UPDATE known_page SET digest = decode('00', 'hex')",
+        "UPDATE known_page SET digest = convert_to(lpad(position::text, 16), 'UTF8')",
     ],
 )
 async def test_what_changes_in_the_catalogue_has_each_page_decoded(
@@ -158,6 +169,15 @@ async def test_what_changes_in_the_catalogue_has_each_page_decoded(
     with answers(monkeypatch) as seen:
         outcome = await synced.ingest()
     assert (seen.recognised, outcome.counts.discovered) == (0, FILMS)
+
+
+async def test_what_is_kept_of_another_page_is_no_proof(films: tuple[ChangingSource, Synced]) -> None:
+    _, synced = films
+    await execute(
+        synced.store,
+        "UPDATE known_page SET content = (SELECT content FROM known_page WHERE position = 7) WHERE position = 5",
+    )
+    assert (await synced.sync(**SWEEP)).counts.missing == 0
 
 
 async def test_another_mapping_has_each_page_decoded(
@@ -198,21 +218,29 @@ async def test_a_reading_in_full_recognises_nothing(
     assert (outcome.read, seen.recognised) == ("full", 0)
 
 
-async def test_files_are_looked_for_before_pages_are_recognised(
-    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("locations", [["/data/movies"], ["/data/movies", "/data/movies/empty"]])
+async def test_files_of_recognised_pages_are_looked_for(
+    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch, locations: Sequence[str]
 ) -> None:
+    """A page keeps some of its paths; a location of which nothing is listed doesn't have the pages decoded."""
     changing, synced = films
-    await execute(synced.store, "UPDATE collection SET check_files = true")
-    (changing.local / "a film.mkv").touch()
-    with answers(monkeypatch) as seen:
-        outcome = await synced.run("ingest")
-    assert isinstance(outcome, Failed)
-    assert outcome.code == "files_not_found"
+    if isinstance(changing, PlexSource):
+        changing.section.locations = [replace(changing.section.locations[0], path=path) for path in locations]
+    bind = {"locations": list(locations)}
+    await synced.rows("UPDATE collection SET check_files = true, locations = :locations RETURNING id", **bind)
+    (changing.local / "empty").mkdir()
+    (changing.local / "empty" / "a file").touch()
     for film in changing.films().values():
         await anyio.Path(film.path).touch()
+    await synced.ingest()
     with answers(monkeypatch) as seen:
         await synced.ingest()
-    assert (seen.recognised, seen.decoded) == (PAGES - 1, 1)
+    assert (seen.recognised, seen.decoded) == (PAGES, 0)
+    for film in changing.films().values():
+        await anyio.Path(film.path).unlink()
+    outcome = await synced.run("ingest")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "files_not_found"
 
 
 @pytest.mark.parametrize(
@@ -298,6 +326,90 @@ async def test_the_only_page_of_a_collection_is_kept_without_its_rows(
     assert (seen.recognised, seen.decoded, outcome.counts.skipped) == (0, 1, PAGE - 1)
 
 
+async def test_a_page_whose_stamps_are_unknown_is_not_recognised(
+    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ingest takes such a page as known, a sync compares its assets."""
+    _, synced = films
+    await execute(synced.store, "DELETE FROM known_listing")
+    await execute(synced.store, "UPDATE asset SET stamp = NULL")
+    await execute(synced.store, "UPDATE asset SET title = 'Old' WHERE title = 'Film 3'")
+    for _ in range(2):
+        await synced.ingest()
+    assert await synced.rows("SELECT count(*), count(digest) FROM known_page") == [(PAGES, 0)]
+    with answers(monkeypatch) as seen:
+        outcome = await synced.sync(**SWEEP)
+    assert (seen.recognised, outcome.counts.refreshed) == (0, 1)
+    assert await synced.rows("SELECT count(stamp), count(*) FILTER (WHERE title = 'Old') FROM asset") == [(FILMS, 0)]
+
+
+async def test_pages_are_decoded_where_sidecars_are_read(
+    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, synced = films
+    for film in changing.films().values():
+        await anyio.Path(film.path).touch()
+    await add_enricher(synced.store, "nfo", "nfo", {})
+    await attach_enricher(synced.store, str(synced.collection.id), "nfo")
+    for _ in range(2):
+        with answers(monkeypatch) as seen:
+            outcome = await synced.sync(**SWEEP)
+        assert (seen.recognised, outcome.counts.skipped) == (0, FILMS)
+    assert await synced.rows("SELECT count(digest) FROM known_page") == [(0,)]
+
+
+async def test_a_page_of_which_too_much_would_be_kept_is_decoded(
+    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, synced = films
+    monkeypatch.setattr("retrovue.store.known_texts.MOST_BYTES", 100)
+    await execute(synced.store, "DELETE FROM known_listing")
+    for _ in range(2):
+        await synced.ingest()
+    assert await synced.rows("SELECT count(*), count(digest) FROM known_page") == [(PAGES, 0)]
+
+
+async def test_a_scope_reads_nothing_of_known_pages(
+    films: tuple[ChangingSource, Synced], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, synced = films
+    fetched: list[str] = []
+
+    def note(statement: str, _values: object) -> None:
+        if "content FROM known_page" in statement:
+            fetched.append(statement)
+
+    with statements(note):
+        await synced.ingest()
+        assert len(fetched) == 2  # eight pages, and the rest
+        fetched.clear()
+        async with ingest_one(synced.store, str(synced.collection.id), Scope("Film 3")) as run:
+            pass
+    assert not fetched
+    assert run.summary.outcomes[0].counts.skipped == 1  # type: ignore[union-attr]
+
+
+async def test_what_pages_are_recognised_by_does_not_pile_up_in_the_temporary_table(
+    shared_store: Store, tmp_path: Path
+) -> None:
+    """One connection serves many runs of a service. Each of these has other texts for the same drafts."""
+    changing = PlexSource(tmp_path)
+    for number in range(FILMS):
+        changing.add(number)
+    size = "coalesce(pg_total_relation_size(to_regclass('pg_temp.staged_page')), 0)"
+    seen: list[int] = []
+    async with changing.serve():
+        synced = await Synced.make(shared_store, changing)
+        for number in range(12):
+            for film in changing.films().values():
+                key = film.uri.rpartition("/")[2].partition("?")[0]
+                changing.section.change(key, viewCount=number)
+            await synced.ingest()
+            async with shared_store.transaction() as session:
+                seen.append((await session.execute(text(f"SELECT {size} FROM asset LIMIT 1"))).scalar_one())
+    assert min(seen[6:]) <= min(seen[1:6])
+
+
 @only_plex
 async def test_a_second_process_is_started_for_pages_that_have_to_be_decoded_alone(
     films: tuple[PlexSource, Synced], monkeypatch: pytest.MonkeyPatch
@@ -314,6 +426,8 @@ async def test_a_second_process_is_started_for_pages_that_have_to_be_decoded_alo
     monkeypatch.setattr(Decoding, "_start_process", count)
     changing, synced = films
     await synced.ingest()
+    changing.edit(1)
+    await synced.sync(**SWEEP)
     assert not started
     for number in range(FILMS):
         changing.edit(number)

@@ -424,8 +424,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "items": "8 bytes for each of its items, of all that its drafts are made from; null if they weren't made",
         "digest": "XXH3, 128 bits, of the text of its rows, by which it is recognised before it is decoded; null if it"
         " can't be",
-        "rows": "what the importer needs of its rows then: keys, shows and rejections, as MessagePack",
-        "source_hashes": "16 bytes for each of its drafts, as in `asset`",
+        "content": "what is needed of it then, as MessagePack after its hash (XXH3, 64 bits): the keys, shows and"
+        " rejections of its rows, the source hashes of its drafts as in `asset`, and some paths",
     },
     "known_exception": {
         "": "Items whose assets have changed since all of the collection was read: a page that has one isn't known.",

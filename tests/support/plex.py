@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from retrovue.core.model import Collection, PathMapping, Secret
-from retrovue.core.pages import AssetDraft, Page, Rejection
+from retrovue.core.pages import AssetDraft, Page, PageText, Rejection
 from retrovue.core.runs import FULL, Scope
 from retrovue.importers.plex.importer import PlexImporter
 from retrovue.importers.plex.rows import PlexListing, decode_listing
@@ -74,6 +74,20 @@ async def plex(
         settings = {"base_url": url, **IMPATIENT | (http or {})} | (config or {})
         async with PlexImporter(settings, {"token": Secret(TOKEN)}) as importer:
             yield simulated, importer
+
+
+class Known:
+    """A recall that knows these texts; ``tells`` whether it finds what is kept of their rows."""
+
+    def __init__(self, texts: Sequence[PageText], *, tells: bool) -> None:
+        self._rows = {text.digest: text.rows for text in texts}
+        self._tells = tells
+
+    def may_know(self, digest: bytes) -> bool:
+        return digest in self._rows
+
+    def rows_of(self, digest: bytes) -> bytes | None:
+        return self._rows.get(digest) if self._tells else None
 
 
 def listing(rows: Sequence[Row | Any], **container: Any) -> PlexListing:

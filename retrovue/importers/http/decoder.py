@@ -35,6 +35,8 @@ class _KnownRows(Struct, array_like=True, gc=False):
     rejected: list[Rejection]
 
 
+_MOST_REJECTED = 100
+"""The most rejections of a page that is recognised by its text."""
 _rows_encoder = msgpack.Encoder()
 _rows_decoder = msgpack.Decoder(_KnownRows)
 
@@ -133,6 +135,9 @@ class PageDecoder(Generic[RowT, OutlineT, KeyT]):
         """Give a listing the stamp of its page, and what the page is recognised by."""
         digest = self.text_digest(body)
         listing.digest = self.stamps.of(digest, show_keys)
+        # Versions of an item share its title in memory, but not in what is kept.
+        if len(rejected) > _MOST_REJECTED:
+            return
         if self.form.around_rows(body) == (listing.size, listing.total, listing.offset):
             rows = _KnownRows(listing.digest, shared, listing.keys, show_keys, rejected)
             listing.text = PageText(digest, _rows_encoder.encode(rows))

@@ -35,6 +35,9 @@ from retrovue.importers.http.refusals import Refusal
 from retrovue.importers.http.work import Work
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
+_ENOUGH_DECODED = 2
+"""The windows that have to be decoded until it is believed that most of a known library has changed."""
+
 
 class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
     """A page of the listing, without the row that it shares with the page before."""
@@ -112,6 +115,8 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
         self._requests: dict[tuple[int, int], _Request] = {}
         self._typical_bytes = page_size * query.row_bytes
         self._has_turn = False
+        self._windows = self._decoded_windows = 0
+        """How many windows were read, and how many of them had to be decoded."""
         self._proof = Proof(page_size, query.seen())
 
     async def go_on(self, bookmarks: Sequence[Bookmark]) -> bool:
@@ -161,11 +166,15 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
                 self._ahead.end()
 
     def _expect_the_rest(self, listing: Listing[Any, KeyT]) -> None:
-        """Say once how many rows are to be decoded, when the first ones had to be."""
+        """Say once how many rows the listing still has. Where pages may be known, most must have had to be decoded."""
         if self._ahead is None or self._tasks is None or self._proof.total is None:
             return
-        if listing.text is None or not self._may_know(listing.text.digest):
-            self._ahead.expect(self._proof.total - self._proof.received, self._tasks)
+        if self._recall is not None:
+            self._windows += 1
+            self._decoded_windows += not isinstance(listing, RecognisedListing)
+            if self._decoded_windows < _ENOUGH_DECODED or 2 * self._decoded_windows <= self._windows:
+                return
+        self._ahead.expect(self._proof.total - self._proof.received, self._tasks)
 
     def decode_in_full(
         self, window: Window[RowT, OutlineT, KeyT], *, taken: bool = True
@@ -248,9 +257,6 @@ class ListingReader(Generic[RowT, OutlineT, KeyT]):
             text = self._outliner.text_digest(body)
             request.text = text if self._recall.may_know(text) else None
         return request.text is not None
-
-    def _may_know(self, text: bytes) -> bool:
-        return self._recall is not None and self._recall.may_know(text)
 
     async def _next_answer(self, plan: Sequence[int], size: int) -> _Arrived:
         """Request the windows of the plan, and return the answer with the first one.

@@ -38,7 +38,7 @@ from retrovue.importers.plex.parse import PlexDraftMaker, shows_of
 from retrovue.importers.plex.rows import PlexFormat
 from retrovue.simulator import GeneratedSection, album, artist, movie, track
 from tests.support import jellyfin
-from tests.support.plex import collection, listing, plex, series
+from tests.support.plex import Known, collection, listing, plex, series
 
 PAGE = 20
 FILMS = 50 * PAGE
@@ -186,6 +186,21 @@ class TestTwoProcesses:
         assert decoded > 0
         monkeypatch.setattr(decoding, "cores", lambda: 1)
         assert together == (await outlines())[0]
+
+    async def test_known_pages_are_not_decoded_by_it(self) -> None:
+        known, unknown = replace(collection(), assets_count=1), 5
+        section = GeneratedSection("1", "Films", count=FILMS)
+        async with plex(section, config={"page_size": PAGE}) as (_, importer):
+            async with importer.enumerate(known, FULL) as listed:
+                texts = [step.text async for step in listed if step.text is not None]
+            await started(importer.decoding)
+            before, recognised, recall = importer.decoding.decoded, 0, Known(texts[unknown:], tells=True)
+            async with importer.enumerate_recalling(known, FULL, recall) as listed:
+                async for step in listed:
+                    assert isinstance(step, Outline)
+                    recognised += step.recognised
+        assert (recognised, len(texts)) == (len(texts) - unknown, len(texts))
+        assert importer.decoding.decoded - before <= unknown
 
     async def test_a_process_that_is_killed(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

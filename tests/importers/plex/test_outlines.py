@@ -1,17 +1,17 @@
 """What is left out of listings, and what of a known library is decoded: what items are recognised by, and a stamp."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
 
 from retrovue.core.model import Collection, Secret
-from retrovue.core.pages import Outline, Page, PageText
+from retrovue.core.pages import Outline, Page
 from retrovue.core.runs import FULL
 from retrovue.importers.plex.importer import PlexImporter
 from retrovue.importers.plex.library import LEAN
 from retrovue.simulator import Fault, ListSection, Request, SimulatedPlex, faults, movie
-from tests.support.plex import collection, plex, read_all, series, tv
+from tests.support.plex import Known, collection, plex, read_all, series, tv
 
 pytestmark = pytest.mark.anyio
 
@@ -177,20 +177,6 @@ async def test_an_odd_key_gives_no_stamp(key: str | None) -> None:
     async with plex(library) as (_, importer):
         (draft,) = (await read_all(importer, collection())).drafts
     assert draft.parts[0].stamp is None
-
-
-class Known:
-    """A recall that knows these texts; ``tells`` whether it finds what is kept of their rows."""
-
-    def __init__(self, texts: Sequence[PageText], *, tells: bool) -> None:
-        self._rows = {text.digest: text.rows for text in texts}
-        self._tells = tells
-
-    def may_know(self, digest: bytes) -> bool:
-        return digest in self._rows
-
-    def rows_of(self, digest: bytes) -> bytes | None:
-        return self._rows.get(digest) if self._tells else None
 
 
 @pytest.mark.parametrize("tells", [True, False])
