@@ -29,13 +29,19 @@ class IdentityCheck:
             await work()
             return
         failure: Exception | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._check)
+
+        async def do_work() -> None:
+            nonlocal failure
             try:
                 await work()
             except Exception as exc:  # noqa: BLE001 - raised again outside of the group
                 failure = exc
                 group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(do_work)
+            # It comes first, so that the request is sent before the rows are encoded.
+            await self._check()
         if failure is not None:
             raise failure
 
