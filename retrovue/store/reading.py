@@ -109,33 +109,17 @@ class ReadingStore(Store):
 
     async def _open_for_pool(self, *arguments: Any, **options: Any) -> Any:
         """Return a connection that is idle if it still works; see `Store`."""
-        while self._idle:
-            session = self._idle.pop()
-            try:
-                await session.driver.execute("SELECT 1")
-            except foreign():
-                session.driver.terminate()
-            except BaseException:
-                session.driver.terminate()
-                raise
-            else:
-                self._made[session.driver] = session.made
-                return session.driver
-        return await super()._open_for_pool(*arguments, **options)
+        session = await self._first_idle(lambda session: session.driver.execute("SELECT 1"))
+        if session is None:
+            return await super()._open_for_pool(*arguments, **options)
+        self._made[session.driver] = session.made
+        return session.driver
 
     async def _begun(self) -> Session:
         """Return a session with a transaction, on an idle connection if one still works."""
-        while self._idle:
-            session = self._idle.pop()
-            try:
-                await self._begin(session, STATEMENT_SECONDS)
-            except foreign():
-                session.driver.terminate()
-            except BaseException:
-                session.driver.terminate()
-                raise
-            else:
-                return session
+        idle = await self._first_idle(lambda session: self._begin(session, STATEMENT_SECONDS))
+        if idle is not None:
+            return idle
         session = await self._opened()
         try:
             await self._begin(session, STATEMENT_SECONDS)
@@ -153,3 +137,18 @@ class ReadingStore(Store):
             driver.terminate()
             raise
         return Session(driver)
+
+    async def _first_idle(self, use: Callable[[Session], Awaitable[object]]) -> Session | None:
+        """Return the first idle session for which ``use`` doesn't fail; None if there is none. Others are closed."""
+        while self._idle:
+            session = self._idle.pop()
+            try:
+                await use(session)
+            except foreign():
+                session.driver.terminate()
+            except BaseException:
+                session.driver.terminate()
+                raise
+            else:
+                return session
+        return None

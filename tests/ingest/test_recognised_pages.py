@@ -76,11 +76,7 @@ async def films(
     request: pytest.FixtureRequest, shared_store: Store, tmp_path: Path
 ) -> AsyncIterator[tuple[ChangingSource, Synced]]:
     changing = request.param(tmp_path)
-    for number in range(FILMS):
-        changing.add(number)
-    async with changing.serve():
-        synced = await Synced.make(shared_store, changing)
-        await synced.ingest()
+    async with Synced.ingested(shared_store, changing, FILMS) as synced:
         yield changing, synced
 
 

@@ -320,6 +320,17 @@ class Synced:
         await discover(store, str(source.id))
         return cls(store, source, await enable(store, source, changing.local))
 
+    @classmethod
+    @asynccontextmanager
+    async def ingested(cls, store: Store, changing: ChangingSource, films: int) -> AsyncIterator["Synced"]:
+        """Serve so many films, and ingest them."""
+        for number in range(films):
+            changing.add(number)
+        async with changing.serve():
+            synced = await cls.make(store, changing)
+            await synced.ingest()
+            yield synced
+
     async def run(self, mode: str = "sync", **options: Any) -> CollectionOutcome:
         """Run, and return the outcome of the collection."""
         return (await self.runs(mode, **options)).outcomes[0]
