@@ -124,7 +124,7 @@ async def _read(
     """Read to a sink, which is made by the first function for the whole collection, by the second one for changes."""
     while extents is not None and extents.reads_some:
         sink = make_sink(False, True)
-        reader = Reader(importer, collection, sink, enrichers, progress)
+        reader = Reader(importer, collection, sink, enrichers, progress, atomic=run.atomic)
         try:
             items = extents.items
             tally = await (reader.read_items(items) if items else reader.read_changes(extents.since))
@@ -138,7 +138,7 @@ async def _read(
         # that.
         await sink.reset()
     sink = make_sink(run.scope.is_full, False)
-    reader = Reader(importer, collection, sink, enrichers, progress, kept)
+    reader = Reader(importer, collection, sink, enrichers, progress, kept, atomic=run.atomic)
     return sink, await reader.read(run.scope, in_full=extents is not None and extents.in_full)
 
 

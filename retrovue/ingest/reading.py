@@ -61,8 +61,14 @@ class Reader:
         enrichers: PageEnrichers,
         on_progress: OnProgress,
         kept: KeptListing | None = None,
+        *,
+        atomic: bool = False,
     ) -> None:
-        """``kept`` keeps the pages, and has the pages of an earlier run; without it none are kept."""
+        """``kept`` keeps the pages, and has the pages of an earlier run; without it none are kept.
+
+        ``atomic``: the source's identity is checked once for all collections.
+        """
+        self._atomic = atomic
         self._kept = kept
         self._importer = importer
         self._collection = collection
@@ -147,7 +153,7 @@ class Reader:
                     return False
                 resuming = False
                 # A sync asks for the source's state before its merge.
-                last = page.last and self._sink.comparison.mode == "ingest"
+                last = page.last and self._sink.comparison.mode == "ingest" and not self._atomic
                 await self._tally.identity.during(partial(self._take, page, pages), last=last)
                 del page  # its memory is used again for the next one, while it is in the processor's cache
         return not resuming or await self._take_kept()
@@ -178,11 +184,11 @@ class Reader:
         return Summarizer(self._collection, self._importer.paths_are_local)
 
     async def _take_summary(self, page: Page, summary: Summary) -> None:
-        await self._look_for_files(summary.listed_files)
+        await self._look_for_files(lambda: summary.files)
         with self._tally.phase("staging"):
             self._tally.count_summary(page, summary)
-            if isinstance(self._sink, Preview):
-                self._sink.add_summary(summary, page.rejected)
+            assert isinstance(self._sink, Preview)  # noqa: S101 - as `_summarizer` has found
+            self._sink.add_summary(summary, page.rejected)
         self._tell(page.source_total)
 
     async def _look_for_files(self, listed: Callable[[], Sequence[str]]) -> None:

@@ -55,8 +55,14 @@ class FoundPage(NamedTuple):
 
     fingerprint: bytes
     rows: bytes
-    source_hashes: Sequence[bytes]
+    packed_hashes: bytes
+    """The source hashes of its drafts, side by side."""
     paths: Sequence[str]
+
+    @property
+    def source_hashes(self) -> list[bytes]:
+        """The source hashes of its drafts."""
+        return [self.packed_hashes[at : at + _HASH] for at in range(0, len(self.packed_hashes), _HASH)]
 
 
 def _unpacked(fingerprint: bytes, stored: bytes) -> FoundPage | None:
@@ -68,10 +74,7 @@ def _unpacked(fingerprint: bytes, stored: bytes) -> FoundPage | None:
         found = _decoder.decode(content)
     except msgspec.MsgspecError:
         return None
-    hashes = found.source_hashes
-    return FoundPage(
-        fingerprint, found.rows, [hashes[at : at + _HASH] for at in range(0, len(hashes), _HASH)], found.paths
-    )
+    return FoundPage(fingerprint, found.rows, found.source_hashes, found.paths)
 
 
 class KnownTexts:

@@ -13,9 +13,6 @@ from retrovue.core.paths import DISC_FOLDER, UnmappedPath
 from retrovue.store.drafts import canonical_key, identity_hash
 from retrovue.store.titles import labels, pack_titles
 
-_BETWEEN = "\0"
-"""Between the paths of files, none of which has it."""
-
 
 class Summary(Struct, array_like=True, gc=False):
     """The drafts of a page in short form."""
@@ -26,16 +23,12 @@ class Summary(Struct, array_like=True, gc=False):
     """The canonical hash of each."""
     titles: bytes
     """Their titles, as `pack_titles` packs them."""
-    files: str
-    """The first file of each, also of those that can't be mapped, as the source spells it: see `listed_files`."""
+    files: list[str]
+    """Files that are to be looked for, also of drafts that can't be mapped, as the source spells them."""
     warned: int
     """How many have a warning."""
     warnings: dict[str, int]
     """Counts of the warnings, by code."""
-
-    def listed_files(self) -> list[str]:
-        """Return the first file of each draft, as the source spells it."""
-        return self.files.split(_BETWEEN) if self.files else []
 
 
 _encoder = msgpack.Encoder()
@@ -45,9 +38,17 @@ _decoder = msgpack.Decoder(Summary)
 class PageSummary:
     """Makes the summary of one page: call `take()` for its drafts, some at a time, then `encoded()`."""
 
-    def __init__(self, to_local: Callable[[AssetDraft], tuple[str, ...]]) -> None:
-        """``to_local`` returns the local path of each part of a draft, or raises UnmappedPath."""
+    def __init__(
+        self,
+        to_local: Callable[[AssetDraft], tuple[str, ...]],
+        looked_for: Callable[[Sequence[str]], list[str]] | None = None,
+    ) -> None:
+        """``to_local`` returns the local path of each part of a draft, or raises UnmappedPath.
+
+        ``looked_for`` returns those of the page's files that are looked for; without it there are none.
+        """
         self._to_local = to_local
+        self._looked_for = looked_for
         self._drafts = 0
         self._keys = bytearray()
         self._titles: list[str] = []
@@ -70,7 +71,8 @@ class PageSummary:
         self._drafts += len(usable)
         self._keys += b"".join(keys)
         self._titles += labels(usable)
-        self._files += [draft.parts[0].source_path for draft in drafts if draft.parts]
+        if self._looked_for is not None:
+            self._files += [draft.parts[0].source_path for draft in drafts if draft.parts]
         for draft in drafts:
             if draft.warnings:
                 self._warned += 1
@@ -80,7 +82,7 @@ class PageSummary:
     def encoded(self, rejected: list[Rejection]) -> bytes:
         """Return the encoded summary; adds the drafts that can't be mapped to the rejections of the page."""
         rejected += self._rejected
-        titles, files = pack_titles(self._titles), _BETWEEN.join(self._files)
+        titles, files = pack_titles(self._titles), [] if self._looked_for is None else self._looked_for(self._files)
         summary = Summary(self._drafts, bytes(self._keys), titles, files, self._warned, dict(self._warnings))
         return _encoder.encode(summary)
 
@@ -103,5 +105,5 @@ class PageSummary:
 
 
 def decode_summary(encoded: bytes) -> Summary:
-    """Decode what `summarize` has made."""
+    """Decode what `PageSummary.encoded` has made."""
     return _decoder.decode(encoded)

@@ -1,6 +1,7 @@
 """The source's identity is checked while the last page is staged, which counts only if nothing is asked after it."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -10,6 +11,8 @@ from retrovue.core.answers import SourceIdentity
 from retrovue.core.errors import StoreUnavailable, WrongIdentity
 from retrovue.importers.guard import GuardedImporter
 from retrovue.ingest.identity import IdentityCheck
+from retrovue.store.session import Store
+from tests.support.syncing import PlexSource, Synced
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +106,20 @@ async def test_it_ends_with_the_work_that_fails() -> None:
     importer.may_answer.set()
     await check.passed()
     assert importer.asked == 2
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_a_unit_of_work_is_checked_once(shared_store: Store, tmp_path: Path, atomic: bool) -> None:
+    """The one check before its merge is behind the last request of all collections."""
+    changing = PlexSource(tmp_path)
+    for number in range(3):
+        changing.add(number)
+    async with changing.serve():
+        synced = await Synced.make(shared_store, changing)
+        await synced.ingest(atomic=atomic)
+        asked = [request.path for request in changing.plex.requests]
+    listed = max(number for number, path in enumerate(asked) if path.endswith("/all"))
+    assert asked[listed + 1 :].count("/identity") == 1
 
 
 async def test_a_cancellation_ends_both() -> None:

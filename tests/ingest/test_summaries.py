@@ -17,6 +17,7 @@ from retrovue.importers.answers import AnswerChecks
 from retrovue.importers.http.decoder import PageDecoder
 from retrovue.importers.plex.parse import PlexDraftMaker
 from retrovue.importers.plex.rows import PlexFormat
+from retrovue.ingest.files import places_of, sample_of
 from retrovue.ingest.reading import Reader
 from retrovue.ingest.summarizing import Summarizer
 from retrovue.simulator import ListSection, SimulatedPlex, movie
@@ -142,7 +143,7 @@ class TestSummarizer:
         titles = Titles()
         titles.keep(0, summary.titles)
         assert [titles.of(number) for number in range(3)] == [item.title for item in drafts]
-        assert summary.listed_files() == [item.parts[0].source_path for item in drafts]
+        assert summary.files == []
         assert (summary.drafts, len(summary.keys)) == (3, 3 * 16)
         assert (summary.warned, summary.warnings, len(rejected)) == (1, {"bad_date": 1, "no_title": 1}, 1)
 
@@ -164,17 +165,26 @@ class TestSummarizer:
         assert not Summarizer(collection(), local=True)().take([draft("a", "Disc/BDMV/STREAM/00001.m2ts")])
 
     def test_a_page_without_drafts(self) -> None:
-        assert self.summary()[0].listed_files() == []
+        assert self.summary()[0].drafts == 0
+
+    def test_the_files_that_are_looked_for(self) -> None:
+        checked = replace(collection(), check_files=True)
+        maker = pickle.loads(pickle.dumps(Summarizer(checked, local=False)))()
+        drafts = [draft(f"film-{number}") for number in range(100)]
+        assert maker.take(drafts[:50])
+        assert maker.take(drafts[50:])
+        paths = [item.parts[0].source_path for item in drafts]
+        assert decode_summary(maker.encoded([])).files == sample_of(places_of(checked), paths)
 
     def test_a_page_with_very_many_drafts_has_no_summary(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Some of its items may have to be rejected."""
         monkeypatch.setattr("retrovue.importers.http.drafts.MOST_PAGE_DRAFTS", 2)
         monkeypatch.setattr("retrovue.importers.http.listing._ROWS_AT_ONCE", 1)
         decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine"), Summarizer(collection(), local=True))
-        for films in (2, 3):
+        for films in (1, 2):
             rows = [movie(number) for number in range(films)]
             body = orjson.dumps({"MediaContainer": {"size": films, "Metadata": rows}})
-            assert (decoder.decode_usual(body, 0) is None) == (films > 2)
+            assert (decoder.decode_usual(body, 0) is None) == (films == 2)
 
 
 def test_another_packages_importer_makes_none() -> None:

@@ -170,14 +170,18 @@ _drafts_decoder = msgpack.Decoder(list[AssetDraft])
 _ARRAY = StructFormat(">BI")
 """The head of an array in MessagePack, and its number."""
 _ARRAY_32 = 0xDD
+_SMALL_RESULT = 64 << 10
+"""The bytes up to which a result may be longer than twice its answer."""
 
 
 def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int, *, outline: bool = False) -> bytes:
     """Decode an answer to its page, or its outline, as `PageDecoder` does, and encode the result for `unpack`.
 
     The result is empty if one of its rows is unusual: it has to be decoded where its rows are needed. It is empty, too,
-    if it would be longer than `LARGE_ANSWER`: drafts may share their texts in memory, but not in the result.
+    if it would be longer than `LARGE_ANSWER` or twice the answer, as it waits in place of it: drafts may share their
+    texts in memory, but not in the result.
     """
+    most = min(LARGE_ANSWER, max(2 * len(body), _SMALL_RESULT))
     listing = decoder.decode_outline(body, shared) if outline else decoder.decode_usual(body, shared)
     if listing is None:
         return b""
@@ -189,12 +193,12 @@ def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: i
         drafts = bytearray(_ARRAY.pack(_ARRAY_32, len(page.drafts)))
         for draft in page.drafts:
             _encoder.encode_into(draft, drafts, -1)
-            if len(drafts) > LARGE_ANSWER:
+            if len(drafts) > most:
                 return b""
         packed.drafts, packed.rejected, packed.source_items = Raw(drafts), page.rejected, page.source_items
         packed.summary = page.summary
     encoded = _encoder.encode(packed)
-    return encoded if len(encoded) <= LARGE_ANSWER else b""
+    return encoded if len(encoded) <= most else b""
 
 
 def unpack(packed: bytes) -> Listing[Any, Any]:

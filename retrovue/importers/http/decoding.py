@@ -144,8 +144,8 @@ class Decoding(asyncio.SubprocessProtocol):
         """
         if not (work.done.is_set() or await self._has_begun(work)):
             return None
+        await self._help(work)
         with anyio.move_on_after(self.patience_s):
-            await self._help(work)
             await work.done.wait()
         if work.listing_here is not None:
             return work.listing_here

@@ -236,8 +236,8 @@ class PageTaker(Generic[RowT, OutlineT, KeyT]):
     def _summarize(self, summary: SummaryMaker) -> bool:
         drafts, self.page.drafts = self.page.drafts, []
         self._summarized += len(drafts)
-        # A page with more has rejections.
-        return self._summarized <= MOST_PAGE_DRAFTS and summary.take(drafts)
+        # A page with as many may have rejections.
+        return self._summarized < MOST_PAGE_DRAFTS and summary.take(drafts)
 
 
 def read_shows(rows: Sequence[ListedRow[RowT | BadRow, KeyT]], read: Callable[[RowT], Show]) -> dict[KeyT, Show]:

@@ -78,8 +78,8 @@ class HttpLibrary(ABC, Generic[RowT, OutlineT, KeyT]):
         """``tasks`` takes the requests that read ahead; without it nothing is read ahead.
 
         If ``go_on`` isn't None, the pages have bookmarks. It has the bookmarks of the pages that an earlier run has
-        read. ``recall`` finds known pages; without it none are recognised by their text.
-        read. Pages of a listing have summaries in place of drafts where ``summarize`` makes them.
+        read. ``recall`` finds known pages; without it none are recognised by their text. Pages of a listing have
+        summaries in place of drafts where ``summarize`` makes them.
         """
         self.client = client
         self.collection = collection

@@ -5,7 +5,6 @@ from typing import Any
 
 import anyio
 
-from retrovue.core.errors import MalformedAnswer
 from retrovue.importers.http.decoder import PageDecoder
 from retrovue.importers.http.listing import Listing
 
@@ -38,9 +37,10 @@ class Work:
         self.done.set()
 
     def decode(self, decoder: PageDecoder[Any, Any, Any]) -> None:
-        """Decode the answer in this process. If one of its rows is unusual, it has no result."""
+        """Decode the answer in this process. If one of its rows is unusual, or it fails, it has no result."""
         decode = decoder.decode_outline if self.outline else decoder.decode_usual
-        with suppress(MalformedAnswer):
+        # It is decoded again where its page is needed, and any error is raised there: this is another collection's.
+        with suppress(Exception):
             self.listing_here = decode(self.body, self.shared)
         if self.listing_here is not None and not self.outline:
             self.body = b""

@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import orjson
 import pytest
 from msgspec.structs import replace
@@ -89,6 +90,13 @@ async def read_together(monkeypatch: pytest.MonkeyPatch, then: Callable[[Decodin
     pages, process = await read(then)
     assert pages == await read_alone(monkeypatch)
     return process
+
+
+class BrokenDecoder(PageDecoder[Any, Any, Any]):
+    """Has no memory for any answer."""
+
+    def decode_usual(self, body: bytes | bytearray, shared: int) -> Any:
+        raise MemoryError(len(body), shared)
 
 
 def is_running(pid: int) -> bool:
@@ -186,6 +194,24 @@ class TestTwoProcesses:
         assert decoded > 0
         monkeypatch.setattr(decoding, "cores", lambda: 1)
         assert together == (await outlines())[0]
+
+    async def test_an_error_in_an_answer_of_another_collection_is_raised_there(self) -> None:
+        process = Decoding()
+        good = PageDecoder(PlexFormat(), PlexDraftMaker("machine"))
+        broken = BrokenDecoder(PlexFormat(), PlexDraftMaker("machine"))
+        own, other = (Work(process.add_listing(decoder), body, 0) for decoder, body in ((good, b""), (broken, b"{}")))
+        own.slot = 0
+        process.take(other)
+        async with anyio.create_task_group() as group:
+
+            async def finish() -> None:
+                await other.done.wait()
+                own.finish(b"")
+
+            group.start_soon(finish)
+            assert await process.result(own) is None
+        assert (other.listing_here, other.body) == (None, b"{}")
+        await process.aclose()
 
     async def test_known_pages_are_not_decoded_by_it(self) -> None:
         known, unknown = replace(collection(), assets_count=1), 5
@@ -478,6 +504,16 @@ class TestWhatIsPacked:
         chapters = [{"StartPositionTicks": 0, "Name": "One"}, {"StartPositionTicks": 10_000_000, "Name": "é"}]
         episodes = [row | {"Chapters": chapters} for row in rows if row["Type"] == "Episode"]
         self.check(decoder, orjson.dumps({"Items": episodes, "TotalRecordCount": 6, "StartIndex": 0}))
+
+    def test_a_result_is_at_most_twice_as_long_as_its_answer(self) -> None:
+        """It waits in place of the answer, whose bytes the run has counted."""
+        shows = shows_of(listing([ROWS_OF_A_SHOW[0] | {"Genre": [{"tag": f"tag {n:04}"} for n in range(300)]}]).rows)
+        decoder = PageDecoder(PlexFormat(), PlexDraftMaker("machine", shows))
+        body = plex_answer(EPISODES * 200)
+        whole = decoder.decode_usual(body, 0)
+        assert whole is not None
+        assert len(msgspec.msgpack.encode(whole.page)) > 2 * len(body)
+        assert pack(decoder, body, 0) == b""
 
     def test_texts_that_drafts_share_do_not_fill_the_memory(self) -> None:
         """A show's tags are in memory once, and in a message with each episode."""
