@@ -5,8 +5,7 @@ Each collection has its own session, transaction and outcome, so its failure doe
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -28,6 +27,7 @@ from retrovue.store import audit
 from retrovue.store.audit import Run
 from retrovue.store.collections import find_target, list_collections
 from retrovue.store.locks import Locks, open_locks
+from retrovue.store.reading import ReadingStore
 from retrovue.store.server import require_capacity
 from retrovue.store.session import Store
 from retrovue.store.sources import find_source
@@ -170,8 +170,8 @@ async def _running(
     async with AsyncExitStack() as stack:
         opened = open_importer(source.type, _configured(source, options), source.credentials, transport=transport)
         importer = GuardedImporter(opened, patience=options.patience)
-        get_ready = partial(_get_ready, store, options, len(enabled))
-        targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run, get_ready=get_ready)
+        ready = _getting_ready(store, options, len(enabled))
+        targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run, getting_ready=ready)
         if not options.dry_run:
             await audit.skip(store, run, targets.skipped)
         targets.skipped += skipped
@@ -201,15 +201,17 @@ async def _running(
             raise error
 
 
-async def _get_ready(store: Store, options: IngestOptions, collections: int) -> None:
-    """Prepare the sessions of a run's collections, with the temporary tables that each of them needs."""
+def _getting_ready(store: Store, options: IngestOptions, collections: int) -> AbstractAsyncContextManager[None]:
+    """Prepare the sessions of a run's collections in a block, with the temporary tables that each of them needs."""
+    if not isinstance(store, ReadingStore):
+        return nullcontext()
 
     async def make(session: Session) -> None:
         # A dry-run has no tables, and a sync reads most collections only if they have changed.
         if not options.dry_run and options.mode == "ingest" and not options.atomic:
             await StagingTables(refinements=False, syncing=False).make(session)
 
-    await store.get_ready(0 if options.atomic else min(options.concurrency, collections), make)
+    return store.getting_ready(0 if options.atomic else min(options.concurrency, collections), make)
 
 
 async def _work(tasks: RunTasks, targets: Targets, collector: Collector, store: Store, run: Run, dry_run: bool) -> None:

@@ -1,9 +1,8 @@
 """The pre-flight: all checks that are possible before the first write."""
 
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import anyio
 from msgspec import Struct, field
@@ -109,28 +108,21 @@ async def pre_flight(
     opened: AsyncExitStack,
     *,
     dry_run: bool,
-    get_ready: Callable[[], Coroutine[Any, Any, None]],
+    getting_ready: AbstractAsyncContextManager[None],
 ) -> Targets:
     """Open the importer, reach the source, and check for each collection whether it can be ingested now.
 
-    Stores the results, except for a dry-run. ``opened`` closes the importer. ``get_ready`` prepares the store
-    meanwhile.
+    Stores the results, except for a dry-run. ``opened`` closes the importer. ``getting_ready`` prepares the store
+    while the source is asked.
     """
     targets = Targets()
     if not enabled:
         return targets
-    error: Exception | None = None
     try:
         await opened.enter_async_context(importer)
-        async with anyio.create_task_group() as group:
-            group.start_soon(get_ready)
-            try:
-                await importer.check_reachable()
-                answers = await _ask(importer, enabled)
-            except Exception as exc:  # noqa: BLE001 - raised again outside of the group
-                error = exc
-        if error is not None:
-            raise error
+        async with getting_ready:
+            await importer.check_reachable()
+            answers = await _ask(importer, enabled)
     except SourceError as exc:
         targets.failures = [failed(collection, exc) for collection in enabled]
         return targets

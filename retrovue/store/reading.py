@@ -30,8 +30,8 @@ _SETTINGS = {"application_name": "retrovue"}
 class ReadingStore(Store):
     """An open catalogue database whose readings have connections of their own until something needs an engine.
 
-    There are as many connections as readings at the same time. When the data pool is made, it takes those that are
-    idle, and later readings use it as those of any `Store`.
+    There are as many connections as readings at the same time. When there is a data pool, readings use it as those of
+    any `Store`, and it takes an idle connection whenever it needs one more.
     """
 
     def __init__(self, url: URL, *, connections: int = 1, read_only: bool = False) -> None:
@@ -74,19 +74,30 @@ class ReadingStore(Store):
                 await clean_up(session.rollback)
                 self._put_back(session)
 
-    async def get_ready(self, connections: int, make: Callable[[Session], Awaitable[None]]) -> None:
-        """Import the engines, and meanwhile open connections for the data pool; see `Store.get_ready`.
+    @asynccontextmanager
+    async def getting_ready(self, connections: int, make: Callable[[Session], Awaitable[None]]) -> AsyncIterator[None]:
+        """Import the engines, and open connections for so many sessions, while the block waits for something else.
 
-        The import takes a while, in which the server makes the connections. What isn't ready then is left to the pool.
+        ``make`` makes temporary tables in the caller's transaction. What isn't ready when the block and the import have
+        ended is left to the sessions, and so are errors. A store that has its engines already has nothing to prepare.
         """
         if _ENGINES in sys.modules:
+            yield
             return
+        error: BaseException | None = None
         idle, self._idle = self._idle, []
-        async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as opening:
             for number in range(max(connections, len(idle))):
-                group.start_soon(self._make_ready, idle[number] if number < len(idle) else None, make)
-            await anyio.to_thread.run_sync(import_module, _ENGINES)
-            group.cancel_scope.cancel()
+                opening.start_soon(self._make_ready, idle[number] if number < len(idle) else None, make)
+            async with anyio.create_task_group() as importing:
+                importing.start_soon(_import_engines)
+                try:
+                    yield
+                except (Exception, KeyboardInterrupt, SystemExit) as exc:  # noqa: BLE001 - raised again outside of the groups
+                    error = exc
+            opening.cancel_scope.cancel()
+        if error is not None:
+            raise error
 
     async def _make_ready(self, session: Session | None, make: Callable[[Session], Awaitable[None]]) -> None:
         try:
@@ -152,3 +163,7 @@ class ReadingStore(Store):
             else:
                 return session
         return None
+
+
+async def _import_engines() -> None:
+    await anyio.to_thread.run_sync(import_module, _ENGINES)

@@ -124,13 +124,6 @@ class Store:
         """Open a connection for the data pool, with the arguments of asyncpg.connect."""
         return await self.connector(*arguments, **options)
 
-    async def get_ready(self, connections: int, make: Callable[[Session], Awaitable[None]]) -> None:
-        """Prepare what the store needs for so many sessions, while the caller waits for something else.
-
-        ``make`` makes temporary tables in the caller's transaction. Errors are left to the sessions. A store that has
-        its engines already has nothing to prepare.
-        """
-
     @property
     def data(self) -> "AsyncEngine":
         """The engine for the work; created at first use."""

@@ -126,7 +126,7 @@ MUTANTS = (
     # Source ingest: behaviour
     Mutant("B-1", REFERENCES, _SEVERAL, _SEVERAL.replace("> 1", "> 99")),
     Mutant("B-1", REFERENCES, "candidates = by_id or rows", "candidates = rows"),
-    Mutant("B-1", PREFLIGHT, "                await importer.check_reachable()\n", ""),
+    Mutant("B-1", PREFLIGHT, "            await importer.check_reachable()\n", ""),
     Mutant("B-2", PREFLIGHT, "in collections if collection.sync_enabled]", "in collections]"),
     Mutant("B-2", COLLECTIONS, '"" if source is None else "WHERE collection.source_id = :source"', '""'),
     Mutant("B-2", PREFLIGHT, "    if not enabled:\n        raise", "    if len(skipped) == 99:\n        raise"),

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 
 from retrovue.core.config import Settings
-from retrovue.core.errors import StoreError, StoreUnavailable
+from retrovue.core.errors import SourceUnreachable, StoreError, StoreUnavailable
 from retrovue.core.model import Secret
 from retrovue.store import reading
 from retrovue.store.connecting import TransactionPooling
@@ -187,7 +187,7 @@ class TestConnections:
 
 
 class TestGettingReady:
-    """While SQLAlchemy is imported, which these tests let wait until the connections are ready."""
+    """While SQLAlchemy is imported, which most of these tests let wait until the connections are ready."""
 
     @pytest.fixture(autouse=True)
     def import_waits(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
@@ -206,23 +206,25 @@ class TestGettingReady:
     @pytest.fixture
     def until_ready(
         self, reader: ReadingStore, import_waits: threading.Event, monkeypatch: pytest.MonkeyPatch
-    ) -> Callable[[int], None]:
-        """Let the import end once so many connections are ready."""
+    ) -> Callable[[int], anyio.Event]:
+        """Let the import end once so many connections are ready, and tell it."""
 
-        def until(number: int) -> None:
-            put_back = reader._put_back
+        def until(number: int) -> anyio.Event:
+            put_back, ready = reader._put_back, anyio.Event()
 
             def note(session: Session) -> None:
                 put_back(session)
                 if reader.open_connections == number:
                     import_waits.set()
+                    ready.set()
 
             monkeypatch.setattr(reader, "_put_back", note)
+            return ready
 
         return until
 
     async def test_sessions_get_the_connections_with_their_tables(
-        self, reader: ReadingStore, until_ready: Callable[[int], None]
+        self, reader: ReadingStore, until_ready: Callable[[int], anyio.Event]
     ) -> None:
         tables = StagingTables(refinements=False, syncing=False)
         async with reader:
@@ -233,7 +235,8 @@ class TestGettingReady:
                 opened.add(await pid_of(session))
 
             until_ready(2)
-            await reader.get_ready(2, make)
+            async with reader.getting_ready(2, make):
+                pass
             assert reader.open_connections == 2
             async with reader.session() as first, reader.session() as second:
                 assert tables.are_made(first)
@@ -246,7 +249,7 @@ class TestGettingReady:
             assert reader.open_connections == 1
 
     async def test_one_that_was_lost_meanwhile_is_replaced(
-        self, reader: ReadingStore, shared_store: Store, until_ready: Callable[[int], None]
+        self, reader: ReadingStore, shared_store: Store, until_ready: Callable[[int], anyio.Event]
     ) -> None:
         lost: list[int] = []
 
@@ -255,7 +258,8 @@ class TestGettingReady:
 
         async with reader:
             until_ready(1)
-            await reader.get_ready(1, make)
+            async with reader.getting_ready(1, make):
+                pass
             async with shared_store.reading() as session:
                 await session.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": lost[0]})
             async with reader.session() as session:
@@ -268,7 +272,8 @@ class TestGettingReady:
             raise StoreError("The disk is full.")
 
         async with reader:
-            await reader.get_ready(1, make)
+            async with reader.getting_ready(1, make):
+                pass
             assert reader.open_connections == 0
             async with reader.session() as session:
                 assert not StagingTables(refinements=False, syncing=False).are_made(session)
@@ -283,14 +288,54 @@ class TestGettingReady:
 
         async with reader:
             with anyio.fail_after(30):
-                await reader.get_ready(2, make)
+                async with reader.getting_ready(2, make):
+                    pass
             async with reader.session() as first, reader.session() as second:
                 assert await pid_of(first) != await pid_of(second)
+
+    async def test_what_is_ready_before_the_source_answers_is_kept(
+        self,
+        reader: ReadingStore,
+        import_waits: threading.Event,
+        until_ready: Callable[[int], anyio.Event],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        import_engines, imported, opened = reading._import_engines, anyio.Event(), set[int]()
+
+        async def note() -> None:
+            await import_engines()
+            imported.set()
+
+        async def make(session: Session) -> None:
+            await imported.wait()
+            opened.add(await pid_of(session))
+
+        monkeypatch.setattr(reading, "_import_engines", note)
+        import_waits.set()
+        async with reader:
+            ready = until_ready(2)
+            with anyio.fail_after(30):
+                async with reader.getting_ready(2, make):
+                    await ready.wait()
+            async with reader.session() as first, reader.session() as second:
+                assert {await pid_of(first), await pid_of(second)} == opened
+
+    @pytest.mark.parametrize("error", [SourceUnreachable("down"), SystemExit(3)])
+    async def test_an_error_of_the_block_is_raised_as_it_is(
+        self, reader: ReadingStore, import_waits: threading.Event, error: BaseException
+    ) -> None:
+        import_waits.set()
+        async with reader:
+            with pytest.raises(type(error)) as raised:
+                async with reader.getting_ready(1, make_nothing):
+                    raise error
+        assert raised.value is error
 
     async def test_no_connection_can_be_opened(self, import_waits: threading.Event) -> None:
         import_waits.set()
         async with ReadingStore(URL.parse("postgresql://retrovue@/x?host=/nowhere")) as store:
-            await store.get_ready(2, make_nothing)
+            async with store.getting_ready(2, make_nothing):
+                pass
             with pytest.raises(StoreUnavailable):
                 async with store.session():
                     pass
