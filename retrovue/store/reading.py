@@ -166,4 +166,7 @@ class ReadingStore(Store):
 
 
 async def _import_engines() -> None:
-    await anyio.to_thread.run_sync(import_module, _ENGINES)
+    try:
+        await anyio.to_thread.run_sync(import_module, _ENGINES)
+    except Exception:  # noqa: BLE001 - raised again by the session that needs them
+        return

@@ -27,6 +27,7 @@ from retrovue.store.url import URL
 
 pytestmark = pytest.mark.anyio
 
+ENGINES = "retrovue.store.engines"
 STATEMENTS = [
     "SELECT :a, :b, :a",
     "SELECT cast(:a AS text)::uuid, '12:30', x::int FROM asset WHERE a=:b AND c[:from_1:to]",
@@ -191,8 +192,8 @@ class TestGettingReady:
 
     @pytest.fixture(autouse=True)
     def import_waits(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-        ready, name = threading.Event(), "retrovue.store.engines"
-        monkeypatch.delitem(sys.modules, name)
+        ready = threading.Event()
+        monkeypatch.delitem(sys.modules, ENGINES)
         imported: list[str] = []
 
         def wait(module: str) -> None:
@@ -201,7 +202,7 @@ class TestGettingReady:
 
         monkeypatch.setattr(reading, "import_module", wait)
         yield ready
-        assert imported == [name]
+        assert imported == [ENGINES]
 
     @pytest.fixture
     def until_ready(
@@ -338,6 +339,25 @@ class TestGettingReady:
                 pass
             with pytest.raises(StoreUnavailable):
                 async with store.session():
+                    pass
+
+
+async def test_an_import_that_fails_is_left_to_the_session(
+    reader: ReadingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_module: str) -> None:
+        raise ImportError("SQLAlchemy is damaged")
+
+    monkeypatch.setattr(reading, "import_module", fail)
+    async with reader:
+        with monkeypatch.context() as absent:
+            absent.delitem(sys.modules, ENGINES)
+            async with reader.getting_ready(1, make_nothing):
+                pass
+        with monkeypatch.context() as damaged:
+            damaged.setitem(sys.modules, ENGINES, None)
+            with pytest.raises(ImportError, match="halted"):
+                async with reader.session():
                     pass
 
 
