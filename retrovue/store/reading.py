@@ -5,8 +5,9 @@ A program that only reads needs nothing else. An ingest reads and reaches its so
 
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import anyio.to_thread
 
 from retrovue.store.driver import STATEMENT_SECONDS
 from retrovue.store.failures import foreign
-from retrovue.store.session import CLEANUP_SECONDS, Store, clean_up, translated
+from retrovue.store.session import Store, clean_up, translated
 from retrovue.store.statements import Session
 from retrovue.store.url import URL
 
@@ -40,12 +41,9 @@ class ReadingStore(Store):
         self._made: dict[Any, dict[Any, Any]] = {}
         """What has been made on connections that the pool has taken, until their first session."""
 
-    async def __aexit__(self, *_: object) -> None:
-        await super().__aexit__()
-        with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
-            async with anyio.create_task_group() as group:
-                while self._idle:
-                    group.start_soon(clean_up, self._idle.pop().driver.close)
+    def _closings(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        idle, self._idle = self._idle, []
+        return [*super()._closings(), *(partial(clean_up, session.driver.close) for session in idle)]
 
     @property
     def open_connections(self) -> int:

@@ -5,8 +5,9 @@ data pool (one connection for each collection at work), a small audit pool (star
 depend on the transaction that they describe), and connections outside of the pools (the locks of a run).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import anyio
@@ -149,15 +150,19 @@ class Store:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        opened = [engine for engine in (self._data, self._audit) if engine is not None]
-        if not opened:
-            return
-        from retrovue.store.engines import close_engine  # noqa: PLC0415 - imported already
-
         with anyio.move_on_after(CLEANUP_SECONDS, shield=True):
             async with anyio.create_task_group() as group:
-                for engine in opened:
-                    group.start_soon(close_engine, engine)
+                for close in self._closings():
+                    group.start_soon(close)
+
+    def _closings(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """Return what closes the connections of the store. All of it is called at the same time."""
+        opened = [engine for engine in (self._data, self._audit) if engine is not None]
+        if not opened:
+            return []
+        from retrovue.store.engines import close_engine  # noqa: PLC0415 - imported already
+
+        return [partial(close_engine, engine) for engine in opened]
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator["EngineSession"]:

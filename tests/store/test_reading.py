@@ -7,11 +7,13 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import anyio
+import asyncpg
 import pytest
 import sqlalchemy
 from rich.pretty import pretty_repr
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from retrovue.core.config import Settings
 from retrovue.core.errors import SourceUnreachable, StoreError, StoreUnavailable
@@ -320,6 +322,54 @@ class TestGettingReady:
                     await ready.wait()
             async with reader.session() as first, reader.session() as second:
                 assert {await pid_of(first), await pid_of(second)} == opened
+
+    async def test_all_connections_are_closed_at_the_same_time(
+        self, reader: ReadingStore, until_ready: Callable[[int], anyio.Event], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        close, closing, all_closing = asyncpg.Connection.close, list[asyncpg.Connection](), anyio.Event()
+
+        async def close_together(connection: asyncpg.Connection, **options: float) -> None:
+            closing.append(connection)
+            if len(closing) == 3:
+                all_closing.set()
+            await all_closing.wait()
+            await close(connection, **options)
+
+        async with reader:
+            until_ready(3)
+            async with reader.getting_ready(3, make_nothing):
+                pass
+            async with reader.session():  # One of them is the pool's.
+                monkeypatch.setattr(asyncpg.Connection, "close", close_together)
+        assert len(set(closing)) == 3
+        assert all(connection.is_closed() for connection in closing)
+
+    async def test_idle_ones_are_closed_if_those_of_the_pool_cannot_be(
+        self,
+        reader: ReadingStore,
+        shared_store: Store,
+        until_ready: Callable[[int], anyio.Event],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        opened: list[int] = []
+
+        async def make(session: Session) -> None:
+            opened.append(await pid_of(session))
+
+        async def fail(engine: AsyncEngine) -> None:
+            await engine.dispose()
+            raise RuntimeError("bug")
+
+        with pytest.RaisesGroup(RuntimeError):
+            async with reader:
+                until_ready(3)
+                async with reader.getting_ready(3, make):
+                    pass
+                async with reader.session():
+                    monkeypatch.setattr("retrovue.store.engines.close_engine", fail)
+        async with shared_store.reading() as session:
+            left = text("SELECT pid FROM pg_stat_activity WHERE pid = ANY(:opened)")
+            assert (await session.execute(left, {"opened": opened})).all() == []
 
     @pytest.mark.parametrize("error", [SourceUnreachable("down"), SystemExit(3)])
     async def test_an_error_of_the_block_is_raised_as_it_is(
