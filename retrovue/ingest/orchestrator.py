@@ -172,6 +172,8 @@ async def _running(
         importer = GuardedImporter(opened, patience=options.patience)
         ready = _getting_ready(store, options, len(enabled))
         targets = await pre_flight(store, importer, enabled, stack, dry_run=options.dry_run, getting_ready=ready)
+        if isinstance(store, ReadingStore):
+            await store.keep_open(min(options.concurrency, len(targets.eligible)))
         if not options.dry_run:
             await audit.skip(store, run, targets.skipped)
         targets.skipped += skipped

@@ -97,6 +97,13 @@ class ReadingStore(Store):
         if error is not None:
             raise error
 
+    async def keep_open(self, connections: int) -> None:
+        """Close the idle connections that nothing needs when sessions use so many at the same time."""
+        surplus = self.open_connections - max(1, connections)  # One always serves what is read or written between.
+        async with anyio.create_task_group() as group:
+            for _ in range(min(surplus, len(self._idle))):
+                group.start_soon(clean_up, self._idle.pop().driver.close)
+
     async def _make_ready(self, session: Session | None, make: Callable[[Session], Awaitable[None]]) -> None:
         try:
             session = session or await self._opened()

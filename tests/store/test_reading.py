@@ -15,9 +15,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from retrovue.core.answers import Ingestibility
 from retrovue.core.config import Settings
 from retrovue.core.errors import SourceUnreachable, StoreError, StoreUnavailable
 from retrovue.core.model import Secret
+from retrovue.ingest.options import IngestOptions
+from retrovue.ingest.orchestrator import ingest_source
 from retrovue.store import reading
 from retrovue.store.connecting import TransactionPooling
 from retrovue.store.opening import open_for_reading
@@ -26,6 +29,7 @@ from retrovue.store.session import Store
 from retrovue.store.statements import Session, numbered, text
 from retrovue.store.temporary import StagingTables
 from retrovue.store.url import URL
+from tests.support.library import Library, codes, draft, page
 
 pytestmark = pytest.mark.anyio
 
@@ -322,6 +326,51 @@ class TestGettingReady:
                     await ready.wait()
             async with reader.session() as first, reader.session() as second:
                 assert {await pid_of(first), await pid_of(second)} == opened
+
+    async def test_what_no_session_needs_is_closed(
+        self, reader: ReadingStore, shared_store: Store, until_ready: Callable[[int], anyio.Event]
+    ) -> None:
+        opened: list[int] = []
+
+        async def make(session: Session) -> None:
+            opened.append(await pid_of(session))
+
+        async with reader:
+            until_ready(4)
+            async with reader.getting_ready(4, make):
+                pass
+            for needed, left in ((3, 3), (3, 3), (1, 1), (0, 1)):
+                await reader.keep_open(needed)
+                assert reader.open_connections == left
+                async with shared_store.reading() as session:
+                    statement = text("SELECT pid FROM pg_stat_activity WHERE pid = ANY(:opened)")
+                    assert len((await session.execute(statement, {"opened": opened})).all()) == left
+            async with reader.session() as session:
+                assert await pid_of(session) in opened
+                await reader.keep_open(0)  # It closes none that is in use.
+                await pid_of(session)
+
+    @pytest.mark.usefixtures("scripted")
+    @pytest.mark.parametrize("dry_run", [False, True])
+    async def test_collections_that_are_not_eligible_hold_none(
+        self,
+        reader: ReadingStore,
+        shared_store: Store,
+        until_ready: Callable[[int], anyio.Event],
+        monkeypatch: pytest.MonkeyPatch,
+        dry_run: bool,
+    ) -> None:
+        many = await Library.make(shared_store, *"ABC")
+        many.script.listings["B"] = [page(draft("b"))]
+        many.script.ingestible = {name: [Ingestibility(ingestible=False, code="x", reason="no")] for name in "AC"}
+        monkeypatch.delitem(sys.modules, ENGINES)
+        reader.connections = 3
+        async with reader:
+            until_ready(3)
+            options = IngestOptions(concurrency=3, dry_run=dry_run)
+            async with ingest_source(reader, str(many.source.id), options) as run:
+                assert reader.open_connections == 1
+        assert codes(run.summary) == {"A": "x", "B": "ingested", "C": "x"}
 
     async def test_all_connections_are_closed_at_the_same_time(
         self, reader: ReadingStore, until_ready: Callable[[int], anyio.Event], monkeypatch: pytest.MonkeyPatch
