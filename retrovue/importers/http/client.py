@@ -222,7 +222,7 @@ class HttpClient:
         try:
             return await send(connect=False)
         except NotConnected:
-            if not self._connections.only_grow():
+            if not await self._connections.only_grow():
                 asked = anyio.current_time()
                 # This opens a connection, which is then free for the request with the token.
                 proof.check(self.cleaned(await self._send("GET", proof.path, {}, with_token=False, cap=cap)))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from msgspec import Struct
 
 from retrovue.importers.http.answers import Answer
@@ -15,6 +16,10 @@ _CONNECTS = frozenset({"connection.connect_tcp.started", "connection.connect_uni
 """The events of httpcore before it opens a connection."""
 _SENDS = "http11.send_request_headers.started"
 """The event of httpcore when a request has got a connection."""
+
+
+_PASSES = 10
+"""The passes of the event loop in which a request that has got a free connection begins to use it."""
 
 
 class NotConnected(Exception):
@@ -67,11 +72,15 @@ class Connections(Struct):
         self.proven = asked
         self.open = self.busy + 1
 
-    def only_grow(self) -> bool:
+    async def only_grow(self) -> bool:
         """Return whether a request needs a connection because all others are in use, shortly after the last proof.
 
         If a connection is missing instead, another server may have taken over the address.
         """
-        if self.proven is None or anyio.current_time() - self.proven > PROOF_SERVES_S:
-            return False
-        return self.busy >= self.open > 0
+        for _ in range(_PASSES):
+            if self.proven is None or anyio.current_time() - self.proven > PROOF_SERVES_S:
+                return False
+            if self.busy >= self.open > 0:
+                return True
+            await anyio.lowlevel.checkpoint()
+        return False
