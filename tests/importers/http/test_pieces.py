@@ -6,7 +6,7 @@ import sys
 import httpcore
 import pytest
 
-from retrovue.importers.http.pieces import read_large_pieces
+from retrovue.importers.http.pieces import PIECE, read_large_pieces
 from retrovue.simulator import GeneratedSection
 from tests.support.plex import collection, plex, read_all
 
@@ -21,7 +21,7 @@ print(httpcore.AsyncHTTP11Connection.READ_NUM_BYTES)
 async def test_a_listing_is_read_in_large_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpcore.AsyncHTTP11Connection, "READ_NUM_BYTES", 1000)
     read_large_pieces()
-    assert httpcore.AsyncHTTP11Connection.READ_NUM_BYTES == 256 << 10
+    assert httpcore.AsyncHTTP11Connection.READ_NUM_BYTES == PIECE
     async with plex(GeneratedSection("1", "Films", count=700)) as (_, importer):
         page = await read_all(importer, collection())
     assert len({draft.source_uri for draft in page.drafts}) == len(page.drafts) >= 700
