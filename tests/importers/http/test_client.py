@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from retrovue.core.model import Secret
@@ -439,6 +440,19 @@ class TestANewConnection:
             await importer.check_reachable()
             await read_all(importer, collection())
         assert server.count("/identity") == 1
+
+    @pytest.mark.parametrize("is_used", [True, False])
+    async def test_that_a_request_has_just_got_counts_as_used(self, is_used: bool) -> None:
+        """A request that has got a free connection uses it some passes of the event loop later."""
+        known = connections.Connections(open=2, busy=1, proven=anyio.current_time())
+
+        async def use() -> None:
+            await anyio.lowlevel.checkpoint()
+            known.busy += is_used
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(use)
+            assert await known.only_grow() == is_used
 
     async def test_costs_one_small_request_when_the_proof_is_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections, "PROOF_SERVES_S", -1.0)
