@@ -76,12 +76,11 @@ class GuardedImporter(PluginHost):
         self._patience = patience
         self._identifier: str | None = None
         self._drafts_are_checked = getattr(importer, "drafts_are_checked", False) is True
-        ours = type(importer).__module__.startswith(OURS)
-        self._ours = ours
-        self._states = StateChecks(ours=ours)
+        self._ours = type(importer).__module__.startswith(OURS)
+        self._states = StateChecks(ours=self._ours)
         self.checks = AnswerChecks(
             self.type_name,
-            ours=ours,
+            ours=self._ours,
             drafts_are_checked=self._drafts_are_checked,
             secrets=secret_forms(getattr(importer, "credentials", None)),
         )

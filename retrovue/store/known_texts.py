@@ -18,7 +18,7 @@ _HASH = 16
 """The bytes of a hash."""
 _PAIR = 2 * _HASH
 _CHECK = 8
-"""The bytes of the hash of what is kept, before it: a page is removed or kept by what stands there."""
+"""The bytes of the hash before what is kept. A sync marks assets as missing by it, so that damage has to be noticed."""
 # OFFSET 0 forces a look-up for each page, as the planner knows nothing about the parameter.
 _FETCH = text(
     f"""

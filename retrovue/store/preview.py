@@ -17,7 +17,7 @@ from retrovue.store.kept import KnownPage
 from retrovue.store.known import HELD, Comparison
 from retrovue.store.listed import KINDS, ListedKeys, keys_in_parameter
 from retrovue.store.plan import NO_GUESSING, PLAN, MergeResult, keeps_title, label_of, merge_result
-from retrovue.store.preview_new import KEY_BYTES, plan_new
+from retrovue.store.preview_new import HOLDS_ANY, KEY_BYTES, plan_new
 from retrovue.store.relinking import (
     NOTHING_RELINKED,
     PACKED_STAGED_KEYS,
@@ -52,12 +52,11 @@ _OF_NEW, _OF_ANY = KEY_BYTES, 33
 draft differs from its asset.
 """
 # Another run may have committed the first assets of the collection meanwhile. A draft is then taken for the item of the
-# asset with its files. Whether there is an asset is asked once, in the order of an index: EXISTS may read the table.
+# asset with its files. Whether there is an asset is asked once.
 _STAGED = f"""
     SELECT number AS seq, substring(packed FROM number * width + 1 FOR 16) AS canonical_hash,
         CASE WHEN width = {_OF_ANY} THEN substring(packed FROM number * width + 17 FOR 16)
-            WHEN (SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1)
-                IS NOT NULL
+            WHEN {HOLDS_ANY}
             THEN (SELECT source_hash FROM asset WHERE collection_uuid = {OWN}
                 AND asset.canonical_hash = substring(keys.packed FROM number * keys.width + 1 FOR 16))
             END AS source_hash,

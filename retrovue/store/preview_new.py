@@ -20,8 +20,11 @@ _MOST_PASSES = 16
 """How often all keys are read to compare so many of them at once. The database compares more than that."""
 
 # In the order of an index, because EXISTS may read the table up to the first asset of the collection.
-_HELD = "(SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1) IS NOT NULL"
-_IS_HELD = text(f"SELECT {_HELD} AS held")
+HOLDS_ANY = (
+    "(SELECT source_hash FROM asset WHERE collection_uuid = :collection ORDER BY source_hash LIMIT 1) IS NOT NULL"
+)
+"""The SQL that tells whether the collection, ``:collection``, has any asset."""
+_IS_HELD = text(f"SELECT {HOLDS_ANY} AS held")
 _LOOK = text(
     f"""
     WITH numbered AS MATERIALIZED (
@@ -32,7 +35,7 @@ _LOOK = text(
     ),
     duplicate AS (SELECT * FROM numbered WHERE seq <> first_seq ORDER BY seq LIMIT {LISTED}),
     created AS (SELECT * FROM numbered WHERE seq = first_seq ORDER BY seq LIMIT {CREATED_SHOWN}),
-    total AS (SELECT count(*) FILTER (WHERE seq <> first_seq) AS repeats, {_HELD} AS held FROM numbered)
+    total AS (SELECT count(*) FILTER (WHERE seq <> first_seq) AS repeats, {HOLDS_ANY} AS held FROM numbered)
     SELECT 'duplicate' AS verdict, seq, first_seq, repeats, held FROM duplicate CROSS JOIN total
     UNION ALL SELECT 'created', seq, NULL, repeats, held FROM created CROSS JOIN total
     """

@@ -171,7 +171,7 @@ _ARRAY = StructFormat(">BI")
 """The head of an array in MessagePack, and its number."""
 _ARRAY_32 = 0xDD
 _SMALL_RESULT = 64 << 10
-"""The bytes up to which a result may be longer than twice its answer."""
+"""A result of up to so many bytes may be longer than twice its answer."""
 
 
 def pack(decoder: PageDecoder[Any, Any, Any], body: bytes | bytearray, shared: int, *, outline: bool = False) -> bytes:

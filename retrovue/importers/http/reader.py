@@ -36,7 +36,7 @@ from retrovue.importers.http.work import Work
 from retrovue.importers.waiting import read_ahead, waiting_for_source
 
 _ENOUGH_DECODED = 2
-"""The windows that have to be decoded until it is believed that most of a known library has changed."""
+"""So many windows have to be decoded before most of a known library counts as changed."""
 
 
 class Window(NamedTuple, Generic[RowT, OutlineT, KeyT]):
