@@ -156,7 +156,6 @@ class Report(Struct, frozen=True):
             try:
                 async with start() as run:
                     call.report_interruption = partial(self.interrupted, run)
-                    _read_large_pieces()
                     with garbage_collected():
                         async for event in run.events():
                             progress.show(event)
@@ -254,14 +253,6 @@ def garbage_collected() -> Iterator[None]:
     finally:
         gc.set_threshold(*usual)
         gc.unfreeze()
-
-
-def _read_large_pieces() -> None:
-    """Read more at once from the media server, unless the source is none."""
-    if "httpcore" in sys.modules:
-        from retrovue.importers.http.pieces import read_large_pieces  # its module imports httpcore
-
-        read_large_pieces()
 
 
 def _on_terminal() -> bool:

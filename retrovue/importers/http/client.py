@@ -1,4 +1,7 @@
-"""The HTTP client of one run: retries, deadlines, limits. Only this module, ``answers`` and ``refusals`` know httpx."""
+"""The HTTP client of one run: retries, deadlines, limits.
+
+Only this module, ``transport``, ``answers`` and ``refusals`` know httpx.
+"""
 
 import re
 import ssl
@@ -36,6 +39,7 @@ from retrovue.importers.http.refusals import Transient, refusal_of
 from retrovue.importers.http.retries import answered
 from retrovue.importers.http.settings import Dialect, HttpPolicy
 from retrovue.importers.http.targets import target_of
+from retrovue.importers.http.transport import make_transport
 from retrovue.importers.http.trust import tls_context
 from retrovue.importers.waiting import waiting_for_source
 
@@ -103,12 +107,8 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         # A client of httpx would add cookies, authentication and redirects, which aren't wanted here, to each request.
-        self._http = self._transport or httpx.AsyncHTTPTransport(
-            verify=self._tls(),
-            trust_env=False,
-            # Media servers close idle connections after 20 s; closing them earlier avoids a race.
-            limits=httpx.Limits(max_connections=CEILING, max_keepalive_connections=CEILING, keepalive_expiry=15),
-        )
+        # Media servers close idle connections after 20 s; closing them earlier avoids a race.
+        self._http = self._transport or make_transport(self._tls(), connections=CEILING, keepalive_s=15)
         return self
 
     async def __aexit__(
