@@ -51,8 +51,7 @@ class Stream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
         self._socket: Any = stream.get_extra_info("socket")
-        self._poll = select.poll()
-        self._poll.register(self._socket.fileno(), select.POLLIN)
+        self._poll: select.poll | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as httpcore has it
         """Read the bytes that have arrived: up to `PIECE`, or ``max_bytes`` if that is more."""
@@ -79,5 +78,10 @@ class Stream(httpcore.AsyncNetworkStream):
         """Return what httpcore asks for; ``is_readable`` of an idle connection means that it was closed."""
         if info != "is_readable":
             return self._stream.get_extra_info(info)
-        # The number of a socket that is closed may be that of another one.
-        return self._socket.fileno() < 0 or bool(self._poll.poll(0))
+        number = self._socket.fileno()
+        if number < 0:
+            return True  # It is closed, and its former number may be that of another one.
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(number, select.POLLIN)
+        return bool(self._poll.poll(0))

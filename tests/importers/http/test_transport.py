@@ -49,11 +49,18 @@ async def test_the_end_of_an_idle_connection_is_noticed() -> None:
 
 async def test_a_closed_connection_counts_as_ended_even_if_another_has_its_number() -> None:
     async with connected() as (stream, _):
+        assert not stream.get_extra_info("is_readable")
         number = stream.get_extra_info("socket").fileno()
         await stream.aclose()
         with socket.socket() as first, socket.socket() as second:
             assert number in {first.fileno(), second.fileno()}
             assert stream.get_extra_info("is_readable")
+
+
+async def test_a_connection_may_have_ended_at_once() -> None:
+    async with connected() as (stream, _):
+        await stream.aclose()
+        assert Stream(stream).get_extra_info("is_readable")
 
 
 async def test_a_connection_tells_httpcore_the_rest() -> None:
