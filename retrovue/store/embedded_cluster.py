@@ -48,8 +48,8 @@ max_connections = 100
 client_connection_check_interval = 500ms    # a killed client's locks are freed at once
 
 shared_buffers = 256MB
-wal_buffers = 32MB                          # several merges write 100 MB of log a second: without room they wait for
-wal_writer_delay = 10ms                     # each other; the log's own process writes it
+wal_buffers = 32MB                          # several merges make 100 MB of log a second
+wal_writer_delay = 10ms                     # the log's own process writes it, so that no merge has to
 wal_level = minimal                         # nothing replicates: bulk loads into new tables skip the WAL
 max_wal_senders = 0
 max_wal_size = 3GB                          # no checkpoint while a million assets are ingested: 1.2 GB of log

@@ -185,12 +185,24 @@ def test_the_page_says_what_was_measured() -> None:
     contender = {"name": "first", "client": "cli", "medians": medians, "samples": [{}, {}, {}]}
     result = {
         "began": "2026-01-02T03:04:05", "items": 1000, "rounds": 3, "machine": machine,
-        "targets": [target, {**target, "name": "C", "value": None}],
+        "targets": [
+            target, {**target, "name": "… CPU", "value": 3.0}, {**target, "name": "… again", "value": 2.0},
+            {**target, "name": "… CPU", "value": 2.5}, {**target, "name": "C", "value": None},
+            {**target, "name": "… CPU", "value": 4.0}, {**target, "name": "… memory", "value": 5.0},
+        ],
         "scenarios": [{"name": "main", "title": "Main", "contenders": [contender]}],
     }  # fmt: skip
     page = measured([result, {**result, "targets": [{**target, "value": 1.75, "met": False}]}])
+    names = [line.split(" × ")[0] for line in page.splitlines() if " × |" in line]
+    assert names == [
+        "| A ÷ B | 1.75",
+        "| … CPU | 3.00",
+        "| … again | 2.00",
+        "| … CPU | 2.50",
+        "| C: CPU | 4.00",
+        "| … memory | 5.00",
+    ]
     assert "| A ÷ B | 1.75 × | ≤ 1.5 | **missed** |" in page
-    assert "| C |" not in page
     assert page.count("1,000 items in the main job") == page.count("**Main** (`main`, medians of 3 rounds)") == 1
     assert "| first (cli) | 2.00 | 500 |" in page
     assert PAGE.read_text().count(BEGIN) == PAGE.read_text().count(END) == 1

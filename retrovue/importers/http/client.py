@@ -1,6 +1,6 @@
 """The HTTP client of one run: retries, deadlines, limits.
 
-Only this module, ``transport``, ``answers`` and ``refusals`` know httpx.
+Only this module, ``transport``, ``answers``, ``refusals`` and ``socket`` know httpx.
 """
 
 import re

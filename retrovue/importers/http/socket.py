@@ -16,6 +16,7 @@ from wsproto.utilities import ProtocolError
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _READ = 65_536
+"""How many bytes are read at once. A connection may return more."""
 
 
 class Handshake:

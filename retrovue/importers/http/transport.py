@@ -9,9 +9,9 @@ import httpcore
 import httpx
 
 PIECE: Final = 128 << 10
-"""How much is read at once, in bytes. httpcore asks for 64 KiB. anyio divides what asyncio has received into pieces of
-the size that is asked for, and copies the rest for each of them. Pieces of 256 KiB, which asyncio receives at once,
-take 10 MiB more memory for a dozen requests.
+"""How much is read at once without TLS, in bytes. httpcore asks for 64 KiB. anyio divides what asyncio has received
+into pieces of the size that is asked for, and copies the rest for each of them. Pieces of 256 KiB, which asyncio
+receives at once, take 10 MiB more memory for a dozen requests.
 """
 
 
@@ -48,14 +48,16 @@ class Stream(httpcore.AsyncNetworkStream):
     the socket each time to find the socket.
     """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, piece: int = PIECE) -> None:
+        """``piece`` is how many bytes are read at once, if fewer are asked for."""
         self._stream = stream
+        self._piece = piece
         self._socket: Any = stream.get_extra_info("socket")
         self._poll: select.poll | None = None
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as httpcore has it
-        """Read the bytes that have arrived: up to `PIECE`, or ``max_bytes`` if that is more."""
-        return await self._stream.read(max(max_bytes, PIECE), timeout)
+        """Read the bytes that have arrived: as many as a piece has, or ``max_bytes`` if that is more."""
+        return await self._stream.read(max(max_bytes, self._piece), timeout)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as httpcore has it
         """Write all bytes."""
@@ -71,12 +73,12 @@ class Stream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as httpcore has it
     ) -> httpcore.AsyncNetworkStream:
-        """Return the connection with TLS."""
-        return Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        """Return the connection with TLS, which divides what it receives into records of 16 KiB."""
+        return Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout), piece=0)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks for; ``is_readable`` of an idle connection means that it was closed."""
-        if info != "is_readable":
+        if info != "is_readable" or not hasattr(select, "poll"):
             return self._stream.get_extra_info(info)
         number = self._socket.fileno()
         if number < 0:
