@@ -4,12 +4,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import anyio
-import asyncpg
 import pytest
 from sqlalchemy import text
 
 from retrovue.store.session import Store
+from tests.support.closing import close_together
 from tests.support.faults.proxy import counting_proxy
 
 pytestmark = pytest.mark.anyio
@@ -38,21 +37,12 @@ async def test_round_trips(shared_store: Store) -> None:
 async def test_the_connections_of_a_store_are_closed_at_the_same_time(
     shared_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    close, closing, all_closing = asyncpg.Connection.close, list[object](), anyio.Event()
-
-    async def close_together(connection: asyncpg.Connection, **options: float) -> None:
-        closing.append(connection)
-        if len(closing) == 3:
-            all_closing.set()
-        await all_closing.wait()
-        await close(connection, **options)
-
     async with Store(shared_store.url) as store:
         async with store.session(), store.session(), store.audit.connect():
             assert store.open_connections == 2
-        monkeypatch.setattr(asyncpg.Connection, "close", close_together)
+        closing = close_together(monkeypatch, 3)
     assert len(set(closing)) == 3
-    assert all(connection.is_closed() for connection in closing)  # type: ignore[attr-defined]
+    assert all(connection.is_closed() for connection in closing)
 
 
 async def test_what_is_known_without_asking(shared_store: Store) -> None:

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import anyio
-import asyncpg
 import pytest
 import sqlalchemy
 from rich.pretty import pretty_repr
@@ -29,6 +28,7 @@ from retrovue.store.session import Store
 from retrovue.store.statements import Session, numbered, text
 from retrovue.store.temporary import StagingTables
 from retrovue.store.url import URL
+from tests.support.closing import close_together
 from tests.support.library import Library, codes, draft, page
 
 pytestmark = pytest.mark.anyio
@@ -375,21 +375,12 @@ class TestGettingReady:
     async def test_all_connections_are_closed_at_the_same_time(
         self, reader: ReadingStore, until_ready: Callable[[int], anyio.Event], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        close, closing, all_closing = asyncpg.Connection.close, list[asyncpg.Connection](), anyio.Event()
-
-        async def close_together(connection: asyncpg.Connection, **options: float) -> None:
-            closing.append(connection)
-            if len(closing) == 3:
-                all_closing.set()
-            await all_closing.wait()
-            await close(connection, **options)
-
         async with reader:
             until_ready(3)
             async with reader.getting_ready(3, make_nothing):
                 pass
             async with reader.session():  # One of them is the pool's.
-                monkeypatch.setattr(asyncpg.Connection, "close", close_together)
+                closing = close_together(monkeypatch, 3)
         assert len(set(closing)) == 3
         assert all(connection.is_closed() for connection in closing)
 
