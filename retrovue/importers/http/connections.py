@@ -16,8 +16,6 @@ _CONNECTS = frozenset({"connection.connect_tcp.started", "connection.connect_uni
 """The events of httpcore before it opens a connection."""
 _SENDS = "http11.send_request_headers.started"
 """The event of httpcore when a request has got a connection."""
-
-
 _PASSES = 10
 """The passes of the event loop in which a request that has got a free connection begins to use it."""
 

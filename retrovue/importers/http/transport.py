@@ -42,10 +42,10 @@ class _Backend(httpcore.AnyIOBackend):
 
 
 class Stream(httpcore.AsyncNetworkStream):
-    """A connection that reads large pieces, and tells in a tenth of the time whether its other end has closed it.
+    """A connection that reads large pieces, and finds out in a tenth of the time whether its other end has closed it.
 
-    The pool asks that of each idle connection, twice for each request. Otherwise anyio would collect the addresses of
-    the socket each time to find the socket.
+    The pool of httpcore asks each idle connection twice for each request. anyio collects all addresses of the socket
+    for each answer, so this class keeps the socket.
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, piece: int = PIECE) -> None:
